@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The selected folder: opening it, its messages' metadata, changing flags. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "connectors/imap/imap_priv.h"
+
+/* Sequence numbers per UID SEARCH: the answer, at most 11 characters a number, stays below the cap on
+ * one line. */
+enum { SEARCH_STEP = 50000 };
+
+/* --- flags in text ------------------------------------------------------------------------------------------- */
+
+/* Splits blank-separated FLAGS: system flags as bits, the rest blank-separated into KEYWORDS. \* is
+ * reported by the return value. */
+static bool split_flags(const char *flags, size_t len, uint8_t *bits, struct mh_buf *keywords)
+{
+    bool has_star = false;
+    for (size_t i = 0; i < len;) {
+        size_t end = i;
+        while (end < len && flags[end] != ' ')
+            end++;
+        if (end > i && flags[i] == '\\') {
+            *bits |= mh_flag_parse(flags + i, end - i);
+            has_star = has_star || (end - i == 2 && flags[i + 1] == '*');
+        } else if (end > i) {
+            if (keywords->len > 0)
+                mh_buf_addc(keywords, ' ');
+            mh_buf_add(keywords, flags + i, end - i);
+        }
+        i = end + 1;
+    }
+    return has_star;
+}
+
+/* RFC 9051 flag-keyword: an atom. */
+static bool is_keyword(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] <= 0x20 || s[i] > 0x7e || strchr("(){%*\"\\]", s[i]))
+            return false;
+    }
+    return len > 0;
+}
+
+void imap_flags_add(struct mh_session *s, uint8_t flags, const char *keywords, struct mh_buf *out)
+{
+    mh_flags_format(flags, out);
+    for (const char *p = keywords ? keywords : ""; *p;) {
+        size_t len = strcspn(p, " ");
+        if (is_keyword(p, len)) {
+            if (out->len > 0)
+                mh_buf_addc(out, ' ');
+            mh_buf_add(out, p, len);
+        } else if (len > 0) {
+            s->counters.dropped_keywords++;
+        }
+        p += len + (p[len] == ' ');
+    }
+}
+
+/* --- select ---------------------------------------------------------------------------------------------------- */
+
+struct opening {
+    struct mh_opened *opened;
+    bool has_permanent;
+    struct mh_buf flags;
+};
+
+static void take_flag_list(struct opening *o, const char *flags, size_t len)
+{
+    struct mh_opened *out = o->opened;
+    out->flags_ok = 0;
+    mh_buf_reset(&o->flags);
+    out->keywords_ok = split_flags(flags, len, &out->flags_ok, &o->flags);
+    size_t n = MH_MIN(o->flags.len, sizeof out->keywords - 1);
+    if (n < o->flags.len) /* between two keywords */
+        while (n > 0 && o->flags.data[n] != ' ')
+            n--;
+    if (n > 0)
+        memcpy(out->keywords, o->flags.data, n);
+    out->keywords[n] = '\0';
+}
+
+static void take_number(const struct mh_resp_event *ev, uint64_t max, uint64_t *out)
+{
+    size_t len = 0;
+    const char *args = imap_code_args(ev->code, ev->code_len, &len);
+    uint64_t n = 0;
+    if (mh_parse_u64(args, len, max, &n))
+        *out = n;
+}
+
+/* `FLAGS (…)`: holds where PERMANENTFLAGS is not sent (RFC 9051 section 7.1). */
+static void take_flags_response(struct opening *o, const struct mh_resp_event *ev)
+{
+    const struct mh_val *list = imap_val(ev, 0);
+    struct mh_buf text = MH_BUF_INIT;
+    if (o->has_permanent || !list || list->kind != MH_VAL_LIST)
+        return;
+    unsigned i = 1;
+    for (unsigned k = 0; k < list->children; k++, i = ev->vals[i].next) {
+        if (ev->vals[i].kind != MH_VAL_ATOM)
+            continue;
+        mh_buf_add(&text, ev->vals[i].s, ev->vals[i].len);
+        mh_buf_addc(&text, ' ');
+    }
+    take_flag_list(o, mh_buf_str(&text), text.len);
+    mh_buf_done(&text);
+}
+
+static bool take_opening(struct imap_cmd *cmd, const struct mh_resp_event *ev)
+{
+    struct opening *o = cmd->ctx;
+    uint64_t n = 0;
+    if (ev->type != MH_RESP_UNTAGGED)
+        return false;
+    if (mh_resp_is(ev->name, ev->name_len, "FLAGS")) {
+        take_flags_response(o, ev);
+        return true;
+    }
+    if (imap_code_is(ev->code, ev->code_len, "PERMANENTFLAGS")) {
+        size_t len = 0;
+        const char *args = imap_code_args(ev->code, ev->code_len, &len);
+        if (len >= 2 && args[0] == '(' && args[len - 1] == ')')
+            take_flag_list(o, args + 1, len - 2);
+        o->has_permanent = true;
+    } else if (imap_code_is(ev->code, ev->code_len, "UIDVALIDITY")) {
+        take_number(ev, UINT32_MAX, &n);
+        o->opened->uidvalidity = (uint32_t)n;
+    } else if (imap_code_is(ev->code, ev->code_len, "UIDNEXT")) {
+        take_number(ev, (uint64_t)UINT32_MAX + 1, &o->opened->uidnext);
+    } else if (imap_code_is(ev->code, ev->code_len, "HIGHESTMODSEQ")) {
+        take_number(ev, INT64_MAX, &o->opened->highestmodseq);
+    }
+    return ev->status == MH_ST_OK || mh_resp_is(ev->name, ev->name_len, "EXISTS") ||
+           mh_resp_is(ev->name, ev->name_len, "RECENT");
+}
+
+/* A second select of the same folder costs nothing for a moment, unless something is known to have changed
+ * there. What others changed meanwhile is seen by the next scan(), which asks. */
+static bool is_selected(const struct mh_session *s, const char *native, bool for_write)
+{
+    const struct imap_selected *sel = &s->selected;
+    return sel->native && strcmp(sel->native, native) == 0 && sel->for_write == for_write &&
+           !sel->has_changed && mh_now_ms() - sel->at_ms < IMAP_SELECT_FRESH_MS;
+}
+
+static int send_select(struct mh_session *s, const char *native, bool for_write,
+                       struct opening *o, struct mh_err *err)
+{
+    struct imap_cmd *cmd = NULL;
+    int rc = imap_cmd_start(s, for_write ? "SELECT " : "EXAMINE ", &cmd, err);
+    if (rc)
+        return rc;
+    mh_cmd_string(&cmd->text, native, strlen(native));
+    if (s->caps.condstore)
+        mh_cmd_raw(&cmd->text, " (CONDSTORE)");
+    cmd->untagged = take_opening;
+    cmd->ctx = o;
+    rc = imap_cmd_run(cmd, MH_EFOLDER, err);
+    if (rc == MH_OK && for_write && imap_code_is(cmd->code, strlen(cmd->code), "READ-ONLY"))
+        mh_log(&s->log, MH_LOG_DEBUG, "a folder opens read-only");
+    imap_cmd_done(cmd);
+    return rc;
+}
+
+int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_write,
+                struct mh_opened *out, struct mh_err *err)
+{
+    struct imap_selected *sel = &s->selected;
+    int rc = imap_session_check(s, err);
+    if (rc)
+        return rc;
+    if (is_selected(s, folder->native, for_write)) {
+        sel->was_used = true;
+        *out = sel->opened;
+        return MH_OK;
+    }
+    mh_free(sel->native);
+    *sel = (struct imap_selected){.native = NULL};
+    char *native = mh_strdup(folder->native);
+    if (!native)
+        return mh_err_nomem(err);
+    struct opening o = {.opened = &sel->opened, .flags = MH_BUF_INIT};
+    rc = send_select(s, native, for_write, &o, err);
+    mh_buf_done(&o.flags);
+    if (rc) {
+        mh_err_at(err, "folder %s", folder->path);
+        mh_free(native);
+        return rc;
+    }
+    sel->native = native;
+    sel->for_write = for_write;
+    sel->at_ms = mh_now_ms();
+    sel->has_changed = sel->was_used = false;
+    *out = sel->opened;
+    return MH_OK;
+}
+
+/* --- scan --------------------------------------------------------------------------------------------------------- */
+
+struct scanning {
+    struct mh_scan *out;
+    uint64_t from;
+    struct mh_buf keywords;
+    uint64_t *uids; /* owned: what SEARCH found beyond the list */
+    size_t n_uids, cap_uids;
+};
+
+static int take_keywords(struct scanning *c, const struct mh_fetch *f, struct mh_item *item,
+                         struct mh_err *err)
+{
+    mh_buf_reset(&c->keywords);
+    (void)split_flags(f->flags, f->flags_len, &item->flags, &c->keywords);
+    if (mh_buf_failed(&c->keywords))
+        return mh_err_nomem(err);
+    if (c->keywords.len == 0)
+        return MH_OK;
+    return mh_kwsets_intern(c->out->kwsets, c->keywords.data, c->keywords.len, &item->kwset, err);
+}
+
+/* `from:*` answers with the last message even when its UID is below; flag changes come in between. */
+static bool take_item(struct imap_cmd *cmd, const struct mh_resp_event *ev)
+{
+    struct scanning *c = cmd->ctx;
+    const struct mh_fetch *f = ev->fetch;
+    if (ev->type != MH_RESP_FETCH || f->uid == 0 || !f->has_size || f->had_body)
+        return false;
+    if (f->uid < c->from || cmd->rc)
+        return true;
+    struct mh_item item = {.uid = f->uid, .size = f->size};
+    item.modseq = f->has_modseq ? f->modseq : 0;
+    if (f->has_date && !mh_date_parse_imap(f->date, f->date_len, &item.date))
+        item.date = (struct mh_date){.is_set = false};
+    int rc = f->has_flags ? take_keywords(c, f, &item, &cmd->err) : MH_OK;
+    if (rc == MH_OK)
+        rc = mh_scan_add(c->out, &item, &cmd->err);
+    if (rc)
+        cmd->rc = rc;
+    return true;
+}
+
+static const char *scan_items(const struct mh_session *s)
+{
+    return s->caps.condstore ? " (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ)"
+                             : " (UID FLAGS INTERNALDATE RFC822.SIZE)";
+}
+
+/* In a selection that is not new, a NOOP goes in front: messages that came since are seen only then. */
+static int send_noop(struct mh_session *s, struct imap_cmd **out, struct mh_err *err)
+{
+    bool is_new = !s->selected.was_used && !s->selected.has_changed;
+    s->selected.was_used = true;
+    if (is_new)
+        return MH_OK;
+    int rc = imap_cmd_start(s, "NOOP", out, err);
+    return rc ? rc : imap_cmd_send(*out, err);
+}
+
+/* *REFUSED_OUT: the server said NO, so there may be more than what came. */
+static int scan_from(struct mh_session *s, struct scanning *c, bool *refused_out,
+                     struct mh_err *err)
+{
+    struct imap_cmd *noop = NULL;
+    struct imap_cmd *cmd = NULL;
+    int rc = send_noop(s, &noop, err);
+    if (rc == MH_OK)
+        rc = imap_cmd_start(s, "UID FETCH ", &cmd, err);
+    if (rc == MH_OK) {
+        mh_cmd_rawf(&cmd->text, "%llu:*%s", (unsigned long long)MH_MAX(c->from, 1u), scan_items(s));
+        cmd->untagged = take_item;
+        cmd->ctx = c;
+        rc = imap_cmd_send(cmd, err);
+    }
+    if (rc == MH_OK)
+        rc = imap_cmd_wait(cmd, err);
+    /* Some servers refuse `1:*` where there is nothing. */
+    if (rc == MH_OK && cmd->status != MH_ST_OK && s->selected.opened.messages > 0) {
+        rc = imap_cmd_refused(cmd, MH_EFOLDER, err);
+        *refused_out = rc == MH_EFOLDER && cmd->status == MH_ST_NO;
+        rc = *refused_out ? MH_OK : rc;
+    }
+    imap_cmd_done(noop);
+    imap_cmd_done(cmd);
+    return rc;
+}
+
+/* --- what the list left out ------------------------------------------------------------------------------------------ */
+
+static bool take_search(struct imap_cmd *cmd, const struct mh_resp_event *ev)
+{
+    struct scanning *c = cmd->ctx;
+    if (ev->type != MH_RESP_UNTAGGED || !mh_resp_is(ev->name, ev->name_len, "SEARCH"))
+        return false;
+    for (unsigned i = 0; i < ev->n_vals && cmd->rc == MH_OK; i = ev->vals[i].next) {
+        const struct mh_val *v = &ev->vals[i];
+        uint64_t uid = 0;
+        if (v->kind != MH_VAL_ATOM || !mh_parse_u64(v->s, v->len, UINT32_MAX, &uid) || uid == 0 ||
+            uid < c->from || mh_scan_find(c->out, uid))
+            continue;
+        if (c->n_uids == c->cap_uids) {
+            size_t cap = c->cap_uids ? c->cap_uids * 2 : 64;
+            uint64_t *uids = mh_realloc_array(c->uids, cap, sizeof *uids);
+            if (!uids) {
+                cmd->rc = mh_err_nomem(&cmd->err);
+                break;
+            }
+            c->uids = uids;
+            c->cap_uids = cap;
+        }
+        c->uids[c->n_uids++] = uid;
+    }
+    return true;
+}
+
+static int search_all(struct mh_session *s, struct scanning *c, struct mh_err *err)
+{
+    uint64_t messages = s->selected.opened.messages;
+    int rc = MH_OK;
+    for (uint64_t lo = 1; lo <= messages && rc == MH_OK; lo += SEARCH_STEP) {
+        struct imap_cmd *cmd = NULL;
+        uint64_t hi = MH_MIN(lo + SEARCH_STEP - 1, messages);
+        rc = imap_cmd_start(s, "UID SEARCH ", &cmd, err);
+        if (rc)
+            return rc;
+        mh_cmd_rawf(&cmd->text, "%llu:%llu", (unsigned long long)lo, (unsigned long long)hi);
+        cmd->untagged = take_search;
+        cmd->ctx = c;
+        rc = imap_cmd_run(cmd, MH_EFOLDER, err);
+        imap_cmd_done(cmd);
+    }
+    return rc;
+}
+
+static int uid_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The metadata once more, for these alone. A refusal here is no error: a message that the server cannot
+ * describe is listed by its UID, and its fetch will say what is wrong with it. */
+static int scan_uids(struct mh_session *s, struct scanning *c, struct mh_err *err)
+{
+    int rc = MH_OK;
+    for (size_t i = 0; i < c->n_uids && rc == MH_OK;) {
+        size_t n = imap_uid_chunk(c->uids + i, c->n_uids - i);
+        struct imap_cmd *cmd = NULL;
+        rc = imap_cmd_start(s, "UID FETCH ", &cmd, err);
+        if (rc)
+            return rc;
+        mh_cmd_uid_set(&cmd->text, c->uids + i, n);
+        mh_cmd_raw(&cmd->text, scan_items(s));
+        cmd->untagged = take_item;
+        cmd->ctx = c;
+        rc = imap_cmd_send(cmd, err);
+        if (rc == MH_OK)
+            rc = imap_cmd_wait(cmd, err);
+        imap_cmd_done(cmd);
+        i += n;
+    }
+    mh_scan_finish(c->out);
+    for (size_t i = 0; i < c->n_uids && rc == MH_OK; i++) {
+        const struct mh_item bare = {.uid = c->uids[i]};
+        if (!mh_scan_find(c->out, bare.uid))
+            rc = mh_scan_add(c->out, &bare, err);
+    }
+    mh_scan_finish(c->out);
+    return rc;
+}
+
+/* Some servers leave messages out of the list that they cannot read (Exchange, Gmail): they must not be
+ * left out here. */
+static int complete(struct mh_session *s, struct scanning *c, struct mh_err *err)
+{
+    size_t before = c->out->n;
+    int rc = search_all(s, c, err);
+    if (rc == MH_OK && c->n_uids > 0) {
+        qsort(c->uids, c->n_uids, sizeof *c->uids, uid_order);
+        rc = scan_uids(s, c, err);
+    }
+    if (rc == MH_OK && c->out->n > before)
+        mh_log(&s->log, MH_LOG_DEBUG, "%zu messages were not in the server's own list",
+               c->out->n - before);
+    return rc;
+}
+
+int imap_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, struct mh_err *err)
+{
+    mh_assert(s->is_dead || s->selected.native);
+    int rc = imap_session_check(s, err);
+    bool is_empty = s->selected.opened.messages == 0 && !s->selected.was_used;
+    if (rc || is_empty || uid_from > UINT32_MAX) {
+        mh_scan_finish(out);
+        return rc;
+    }
+    struct scanning c = {.out = out, .from = uid_from, .keywords = MH_BUF_INIT};
+    bool was_refused = false;
+    rc = scan_from(s, &c, &was_refused, err);
+    mh_scan_finish(out);
+    bool is_short = uid_from <= 1 && out->n < s->selected.opened.messages;
+    if (rc == MH_OK && (was_refused || is_short))
+        rc = complete(s, &c, err);
+    mh_buf_done(&c.keywords);
+    mh_free(c.uids);
+    return rc;
+}
+
+/* --- flags -------------------------------------------------------------------------------------------------------------- */
+
+static int start_store(struct mh_session *s, const uint64_t *uids, size_t n, bool add,
+                       const char *flags, struct imap_cmd **out, struct mh_err *err)
+{
+    int rc = imap_cmd_start(s, "UID STORE ", out, err);
+    if (rc)
+        return rc;
+    mh_cmd_uid_set(&(*out)->text, uids, n);
+    mh_cmd_raw(&(*out)->text, add ? " +FLAGS.SILENT (" : " -FLAGS.SILENT (");
+    mh_cmd_raw(&(*out)->text, flags);
+    mh_cmd_raw(&(*out)->text, ")");
+    return imap_cmd_send(*out, err);
+}
+
+static int finish_store(struct imap_cmd *cmd, struct mh_err *err)
+{
+    int rc = imap_cmd_wait(cmd, err);
+    if (rc == MH_OK && cmd->status != MH_ST_OK)
+        rc = imap_cmd_refused(cmd, MH_EITEM, err);
+    imap_cmd_done(cmd);
+    return rc;
+}
+
+int imap_store_flags(struct mh_session *s, const uint64_t *uids, size_t n, bool add, uint8_t flags,
+                     const char *keywords, struct mh_err *err)
+{
+    struct mh_buf text = MH_BUF_INIT;
+    struct imap_cmd *window[IMAP_WINDOW];
+    size_t first = 0;
+    size_t in_flight = 0;
+    imap_flags_add(s, flags, keywords, &text);
+    int rc = mh_buf_failed(&text) ? mh_err_nomem(err) : imap_session_check(s, err);
+    int refused = MH_OK;
+    for (size_t i = 0; rc == MH_OK && text.len > 0 && (i < n || in_flight > 0);) {
+        if (i < n && in_flight < IMAP_WINDOW) {
+            size_t chunk = imap_uid_chunk(uids + i, n - i);
+            struct imap_cmd **slot = &window[(first + in_flight++) % IMAP_WINDOW];
+            *slot = NULL;
+            rc = start_store(s, uids + i, chunk, add, mh_buf_str(&text), slot, err);
+            i += chunk;
+            continue;
+        }
+        rc = finish_store(window[first], err);
+        first = (first + 1) % IMAP_WINDOW;
+        in_flight--;
+        if (rc == MH_EITEM) { /* the others are under way: they are heard first */
+            refused = rc;
+            rc = MH_OK;
+        }
+    }
+    for (; in_flight > 0; in_flight--, first = (first + 1) % IMAP_WINDOW)
+        imap_cmd_done(window[first]);
+    mh_buf_done(&text);
+    return rc ? rc : refused;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * dovecot-keywords: lines "0 $Forwarded", the number being the letter's (0 = a). Written as Dovecot
+ * writes it: into dovecot-keywords.lock, which is the lock as well, renamed over the file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "connectors/maildir/maildir_priv.h"
+#include "mail/file_name.h"
+
+#define KEYWORDS_FILE      "dovecot-keywords"
+#define KEYWORDS_LOCK      "dovecot-keywords.lock"
+#define KEYWORDS_MAX_BYTES ((size_t)64 << 10)
+
+enum {
+    LOCK_STALE_S = 120, /* Dovecot's own idea of a lock whose holder died */
+    LOCK_TRIES = 100,
+    LOCK_WAIT_MS = 20,
+};
+
+void maildir_keywords_done(struct maildir_keywords *k)
+{
+    for (size_t i = 0; i < MAILDIR_KEYWORDS; i++)
+        mh_free(k->names[i]);
+    *k = (struct maildir_keywords){{NULL}};
+}
+
+/* One line; what is no such line is passed over, as Dovecot does. */
+static int load_line(struct maildir_keywords *k, const char *line, size_t len, struct mh_err *err)
+{
+    const char *blank = len ? memchr(line, ' ', len) : NULL;
+    uint64_t index = 0;
+    if (!blank || !mh_parse_u64(line, (size_t)(blank - line), MAILDIR_KEYWORDS - 1, &index))
+        return 0;
+    const char *name = blank + 1;
+    size_t name_len = len - (size_t)(name - line);
+    if (name_len == 0 || name_len > MAILDIR_KEYWORD_MAX || memchr(name, ' ', name_len) ||
+        memchr(name, '\0', name_len))
+        return 0;
+    mh_free(k->names[index]);
+    k->names[index] = mh_strndup(name, name_len);
+    return k->names[index] ? 0 : mh_err_nomem(err);
+}
+
+int maildir_keywords_load(int dir_fd, struct maildir_keywords *k, struct mh_err *err)
+{
+    *k = (struct maildir_keywords){{NULL}};
+    struct mh_buf text = MH_BUF_INIT;
+    int rc = mh_file_read_all(dir_fd, KEYWORDS_FILE, KEYWORDS_MAX_BYTES, &text, err);
+    for (size_t at = 0; rc == 0 && at < text.len;) {
+        const char *line = text.data + at;
+        const char *lf = memchr(line, '\n', text.len - at);
+        size_t len = lf ? (size_t)(lf - line) : text.len - at;
+        rc = load_line(k, line, len, err);
+        at += len + 1;
+    }
+    mh_buf_done(&text);
+    if (rc < 0 && rc != MH_ENOENT)
+        maildir_keywords_done(k);
+    return rc == MH_ENOENT ? 0 : rc;
+}
+
+/* The letter of WORD, a new one if there is any left, or MAILDIR_KEYWORDS. */
+static int letter_for(struct maildir_keywords *k, const char *word, size_t len, unsigned *out,
+                      bool *is_new_out, struct mh_err *err)
+{
+    unsigned unused = MAILDIR_KEYWORDS;
+    for (unsigned i = 0; i < MAILDIR_KEYWORDS; i++) {
+        if (k->names[i] && mh_mem_ieq(word, len, k->names[i])) {
+            *out = i;
+            return 0;
+        }
+        if (!k->names[i] && unused == MAILDIR_KEYWORDS)
+            unused = i;
+    }
+    *out = len <= MAILDIR_KEYWORD_MAX ? unused : MAILDIR_KEYWORDS;
+    if (*out == MAILDIR_KEYWORDS)
+        return 0;
+    k->names[unused] = mh_strndup(word, len);
+    *is_new_out = true;
+    return k->names[unused] ? 0 : mh_err_nomem(err);
+}
+
+int maildir_keywords_letters(struct maildir_keywords *k, const char *words, uint32_t *letters_out,
+                             bool *is_new_out, unsigned *n_lost_out, struct mh_err *err)
+{
+    *letters_out = 0;
+    for (const char *p = words; *p;) {
+        size_t len = strcspn(p, " ");
+        unsigned letter = MAILDIR_KEYWORDS;
+        int rc = len ? letter_for(k, p, len, &letter, is_new_out, err) : 0;
+        if (rc < 0)
+            return rc;
+        if (letter < MAILDIR_KEYWORDS)
+            *letters_out |= 1u << letter;
+        else
+            *n_lost_out += len != 0;
+        p += len;
+        p += strspn(p, " ");
+    }
+    return 0;
+}
+
+/* --- saving ----------------------------------------------------------------------------------- */
+
+static int take_lock(int dir_fd, int *fd_out, struct mh_err *err)
+{
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        int fd = openat(dir_fd, KEYWORDS_LOCK, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            *fd_out = fd;
+            return 0;
+        }
+        if (errno != EEXIST)
+            return mh_err_sys(err, MH_EFOLDER, "maildir", errno, "cannot make %s", KEYWORDS_LOCK);
+        struct stat st;
+        if (fstatat(dir_fd, KEYWORDS_LOCK, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            time(NULL) - st.st_mtime > LOCK_STALE_S)
+            (void)unlinkat(dir_fd, KEYWORDS_LOCK, 0);
+        /* A file that exists tells nobody when it goes: asking again is all there is. */
+        struct timespec pause = {0, LOCK_WAIT_MS * 1000000L};
+        (void)nanosleep(&pause, NULL);
+    }
+    return mh_err_set(err, MH_EFOLDER, "maildir",
+                      "%s is held by another program: stop it or remove the file", KEYWORDS_LOCK);
+}
+
+static int write_table(int fd, const struct maildir_keywords *k)
+{
+    struct mh_buf text = MH_BUF_INIT;
+    for (unsigned i = 0; i < MAILDIR_KEYWORDS; i++)
+        if (k->names[i])
+            mh_buf_addf(&text, "%u %s\n", i, k->names[i]);
+    int errnum = mh_buf_failed(&text) ? ENOMEM : 0;
+    for (size_t done = 0; errnum == 0 && done < text.len;) {
+        ssize_t n = write(fd, text.data + done, text.len - done);
+        if (n < 0 && errno != EINTR)
+            errnum = errno;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    if (errnum == 0 && fsync(fd) < 0)
+        errnum = errno;
+    mh_buf_done(&text);
+    return errnum;
+}
+
+/* Ours added to what is in the file now; *CHANGED_OUT when a letter of ours means something else. */
+static int merge(struct maildir_keywords *in_file, const struct maildir_keywords *ours,
+                 bool *changed_out, struct mh_err *err)
+{
+    *changed_out = false;
+    for (unsigned i = 0; i < MAILDIR_KEYWORDS; i++) {
+        unsigned letter = i;
+        bool is_new = false;
+        if (!ours->names[i])
+            continue;
+        int rc = letter_for(in_file, ours->names[i], strlen(ours->names[i]), &letter, &is_new, err);
+        if (rc < 0)
+            return rc;
+        *changed_out |= letter != i;
+    }
+    return 0;
+}
+
+int maildir_keywords_save(int dir_fd, struct maildir_keywords *k, bool *changed_out,
+                          struct mh_err *err)
+{
+    int fd = -1;
+    struct maildir_keywords now;
+    int rc = take_lock(dir_fd, &fd, err);
+    if (rc < 0)
+        return rc;
+    rc = maildir_keywords_load(dir_fd, &now, err);
+    if (rc == 0)
+        rc = merge(&now, k, changed_out, err);
+    int errnum = rc == 0 ? write_table(fd, &now) : 0;
+    (void)close(fd);
+    if (rc == 0 && errnum == 0 && renameat(dir_fd, KEYWORDS_LOCK, dir_fd, KEYWORDS_FILE) < 0)
+        errnum = errno;
+    if (errnum)
+        rc = mh_err_sys(err, MH_EFOLDER, "maildir", errnum, "cannot write %s", KEYWORDS_FILE);
+    if (rc < 0) {
+        (void)unlinkat(dir_fd, KEYWORDS_LOCK, 0);
+        maildir_keywords_done(&now);
+        return rc;
+    }
+    maildir_keywords_done(k);
+    *k = now;
+    return 0;
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Inside the engine. A run has jobs (mailboxes), a job has passes (folders) and lanes (a source and a
+ * target session that carry messages). Everything below a job is touched by its scheduler only.
+ *
+ *     run ── job ─┬─ pass "INBOX"      scan, todo list, verdicts so far
+ *                 ├─ pass "Archive"
+ *                 ├─ lane 0            works on INBOX
+ *                 └─ lane 1            joined INBOX, or took Archive
+ */
+#ifndef MH_ENGINE_PRIV_H
+#define MH_ENGINE_PRIV_H
+
+#include <pthread.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/engine.h"
+
+/* --- limits of the engine's own --------------------------------------------------------------------- */
+
+enum {
+    LANES_MAX = 8,               /* of one mailbox: four into one folder already lose to two */
+    LANES_DEFAULT = 2,           /* measured best into one folder */
+    CONNECTIONS_DEFAULT = 16,    /* per server */
+    FLIGHT_MAX = 2048,           /* messages sent and not answered, per lane; a power of two */
+    FLIGHT_BYTES_MAX = 32 << 20, /* likewise in octets; one larger message may fly alone */
+    BATCH_BYTES_MAX = 8 << 20,   /* a MULTIAPPEND is cut behind this */
+    CHUNK_ITEMS = 1024,          /* one fetch() call */
+    CHUNK_BYTES = 32 << 20,
+    HELD_SLICES_MAX = 64,        /* of one held message; beyond it is cut through */
+    TRIES_MAX = 3,               /* of one message that takes the connection with it */
+    BACKOFF_FIRST_MS = 500,
+    BACKOFF_MAX_MS = 60 * 1000,
+    PATIENCE_DEFAULT_MS = 15 * 60 * 1000,
+    LANE_SLABS = 20, /* one lane's worst case: two read slabs, a held message, a full write queue */
+};
+
+/* --- budgets --------------------------------------------------------------------------------------------- */
+
+struct server {
+    char *key; /* owned */
+    unsigned limit, used;
+};
+
+struct budget_waiter;
+struct budgets {
+    pthread_mutex_t lock;
+    struct server *v; /* owned; fixed after set-up */
+    size_t n;
+    struct budget_waiter *waiters;
+    unsigned n_waiting;
+};
+
+/* --- the run ------------------------------------------------------------------------------------------------ */
+
+struct job;
+
+/* What is to be done with each mailbox: run, verify, check. In a task; must leave nothing behind. */
+typedef void job_fn(struct job *job);
+
+struct run {
+    struct mh_engine_config *cfg;
+    struct budgets budgets;
+    struct job *jobs; /* owned */
+    size_t n_jobs;
+    job_fn *work;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t left;            /* jobs not ended and posts not run */
+    struct mh_err fatal;    /* why the whole run stops; code 0 */
+};
+
+struct job_post {
+    struct mh_post post; /* first */
+    struct job *job;
+};
+
+struct job {
+    struct run *run;
+    size_t index;
+    const struct mh_engine_mailbox *mb;
+    const struct mh_connector *sc, *tc;
+    struct server *src_server, *dst_server; /* NULL: local, no budget */
+    struct mh_sched *sched;
+    struct mh_task *task;
+    struct mh_post start;
+    struct job_post stop_posts[2]; /* MH_STOP_SOON, MH_STOP_NOW */
+    struct mh_log log;
+    struct mh_env src_env, dst_env;
+
+    struct mh_mailbox_result *res; /* borrowed: the caller's */
+    void *res_other;               /* verify's or check's result */
+
+    uint32_t state_id;
+    struct mh_folders src_folders, dst_folders;
+    struct mh_engine_map map;
+    struct mh_state_folders rows;
+    struct old_skips *skips; /* owned: what earlier passes left out, by folder */
+    struct pass *passes; /* owned */
+    size_t n_passes;
+    struct lane *lanes[LANES_MAX];
+    unsigned n_lanes; /* running */
+    struct mh_waitq changed; /* a pass ended, a lane ended, the job stops */
+    uint64_t max_message;
+    struct mh_err stop_err; /* why all lanes end; code 0 */
+
+    int64_t pause_until_ms; /* 0: no pause */
+    int64_t stuck_since_ms; /* no verdict since; 0: moving */
+    unsigned backoff;       /* failures in a row */
+    unsigned batch;         /* messages per MULTIAPPEND: what the tuner says */
+    struct tuner *tuner;
+};
+
+/* --- a folder ------------------------------------------------------------------------------------------------- */
+
+enum pass_phase { PASS_WAITING, PASS_PREPARING, PASS_COPYING, PASS_ENDED };
+
+enum todo_status {
+    TODO_OPEN,    /* to be sent, in nobody's hands */
+    TODO_TAKEN,   /* in a lane's chunk */
+    TODO_FLIGHT,  /* handed to the target */
+    TODO_UNKNOWN, /* the connection died: perhaps there */
+    TODO_DONE,    /* copied, adopted */
+    TODO_CLOSED,  /* skipped or failed: in the ledger */
+};
+
+struct todo {
+    uint32_t item; /* index into the scan */
+    uint8_t status;
+    uint8_t tries;
+    uint64_t dst_uid; /* once DONE; 0 when the target does not say */
+};
+
+/* A stretch of the todo list to be sent as one unit: [first, first+n). */
+struct group {
+    struct group *next;
+    uint32_t first, n;
+    bool alone; /* came back from a refused or broken batch: batches of at most n */
+};
+
+struct pass {
+    struct job *job;
+    const struct mh_engine_map_entry *entry; /* borrowed: the job's map */
+    struct mh_folder dst;             /* owned fields */
+    struct mh_state_folder row;       /* owned fields */
+    bool row_is_known;
+    bool created; /* in this run: nothing can be there yet */
+    enum pass_phase phase;
+    struct mh_opened src_opened, dst_opened;
+    struct mh_scan scan;
+    uint32_t *kw_ids;  /* owned: scan's keyword set -> the state's number */
+    char **kw_texts;   /* owned: … -> text for the target after mapping and filtering */
+    struct todo *todo; /* owned */
+    size_t n_todo, next; /* [next, n_todo) was never handed out */
+    struct group *again; /* handed back; owned */
+    size_t n_unknown;
+    uint64_t window;   /* target UIDs from here on may be ours */
+    uint64_t *known;   /* owned, sorted: target UIDs that earlier passes account for */
+    size_t n_known;
+    struct mh_digest *digests; /* owned: by todo, where the target does not tell UIDs */
+    unsigned lanes;    /* working on it now */
+    unsigned flying;   /* lanes with messages in flight */
+    bool is_matching;  /* one lane looks at the window: the others keep still */
+    struct mh_folder_result *res; /* borrowed: the job's */
+    size_t res_index;
+    bool has_failed;
+    bool is_clean;  /* the listing could be trusted: row may become complete */
+    bool flag_later; /* a flag change could not be carried: next pass */
+};
+
+/* --- a lane ----------------------------------------------------------------------------------------------------- */
+
+struct flight {
+    uint32_t todo;
+    uint32_t batch;
+    uint64_t octets;
+    struct mh_digest digest;
+};
+
+struct lane {
+    struct job *job;
+    unsigned number;
+    struct mh_task *task;
+    struct mh_session *src, *dst;
+    struct pass *pass;
+    struct mh_sink sink;
+    struct mh_append_sink verdicts;
+    struct mh_digest_ctx *digest;
+
+    /* the message that is arriving */
+    const struct mh_item *item;
+    uint32_t todo;
+    uint64_t octets, got;
+    enum { MSG_NONE, MSG_HELD, MSG_THROUGH, MSG_DROPPED } mode;
+    struct mh_slice held[HELD_SLICES_MAX];
+    unsigned n_held;
+    struct keep *keep; /* a message too big for the target, being kept as a file */
+
+    /* the chunk being fetched */
+    const struct mh_item *chunk[CHUNK_ITEMS];
+    uint32_t chunk_todo[CHUNK_ITEMS];
+    size_t n_chunk;
+    unsigned batch_limit; /* messages per batch in this chunk */
+    bool is_alone;        /* the chunk is a unit that came back */
+
+    /* what is in flight */
+    struct flight *flights; /* owned: FLIGHT_MAX, by cookie */
+    uint64_t next_cookie;
+    unsigned in_flight;
+    uint64_t in_flight_bytes;
+    uint32_t batch_number;
+    unsigned batch_n;
+    uint64_t batch_bytes;
+    struct mh_waitq window;
+
+    /* the batch that was refused as a whole, being collected verdict by verdict */
+    uint32_t split_first, split_n, split_batch;
+
+    struct mh_state_batch *rows;      /* being filled */
+    struct mh_state_batch *full[FLIGHT_MAX / MH_STATE_BATCH_ROWS + 2];
+    unsigned n_full;
+    struct mh_err dst_err; /* why the target session must be opened anew; code 0 */
+    struct mh_err later;   /* the target asked to wait; code 0 */
+    bool is_flying;        /* counted in pass->flying */
+};
+
+/* budget.c */
+int budgets_init(struct budgets *b, struct mh_err *err) MH_MUST_CHECK;
+void budgets_done(struct budgets *b);
+struct server *budgets_server(struct budgets *b, const struct mh_endpoint *ep, unsigned limit,
+                              struct mh_err *err);
+/* waits: until one connection to each (NULL: none needed) is granted. */
+int budget_acquire(struct budgets *b, struct server *src, struct server *dst, struct mh_err *err)
+    MH_MUST_CHECK;
+/* Only if nobody waits. */
+bool budget_try(struct budgets *b, struct server *src, struct server *dst);
+void budget_release(struct budgets *b, struct server *src, struct server *dst);
+
+/* run.c */
+int run_jobs(struct mh_engine_config *cfg, job_fn *work, void *results, size_t result_size,
+             struct mh_err *err) MH_MUST_CHECK;
+void run_fatal(struct run *run, const struct mh_err *why);
+bool run_is_stopping(const struct run *run);
+/* The connector for an endpoint's type; NULL: none. */
+const struct mh_connector *run_connector(const struct run *run, const char *type);
+
+/* job.c: what run, verify and check share */
+/* waits: opens a session, with patience for passing faults. */
+int job_open(struct job *job, bool is_source, struct mh_session **out, struct mh_err *err)
+    MH_MUST_CHECK;
+/* Opens both sides at once. */
+int job_open_both(struct job *job, struct mh_session **src, struct mh_session **dst,
+                  struct mh_err *err) MH_MUST_CHECK;
+/* waits: the pause that WHY asks for, shown to people. MH_EMAILBOX when patience is over. */
+int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err) MH_MUST_CHECK;
+void job_moving(struct job *job); /* something was achieved: patience starts anew */
+/* Lists both sides and maps. */
+int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, bool with_status,
+            struct mh_err *err) MH_MUST_CHECK;
+void job_phase(struct job *job, enum mh_mailbox_phase phase);
+void job_event(struct job *job, const struct mh_event *ev);
+int job_set_up(struct job *job, struct mh_err *err) MH_MUST_CHECK;
+void job_tear_down(struct job *job);
+struct mh_state_folder *job_row(struct job *job, const char *src_path);
+
+/* mailbox.c */
+void mailbox_run(struct job *job);
+
+/* around.c */
+/* Folder made or found at the target, subscription, rights, metadata. */
+int around_folder(struct job *job, struct pass *pass, struct mh_session *src,
+                  struct mh_session *dst, struct mh_err *err) MH_MUST_CHECK;
+
+/* pass.c */
+int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+void pass_finish(struct pass *pass, struct lane *lane);
+void pass_done(struct pass *pass);
+bool pass_has_work(const struct pass *pass);
+/* Back to the start, as if it had not been looked at: the connection broke while preparing. */
+void pass_restart(struct pass *pass);
+/* The next stretch of the todo list for LANE->chunk; false: none left. */
+bool pass_take_chunk(struct pass *pass, struct lane *lane);
+int pass_give_back(struct pass *pass, uint32_t first, uint32_t n, bool alone, struct mh_err *err)
+    MH_MUST_CHECK;
+void pass_close_item(struct pass *pass, uint32_t todo, const char *state, const char *reason,
+                     const char *text);
+/* Marks an item as there; writes its row through the lane. */
+void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_t dst_uid,
+                    uint64_t octets, const struct mh_digest *digest, enum mh_how how);
+const char *pass_keywords(const struct pass *pass, const struct mh_item *item);
+
+/* lane.c */
+int lane_new(struct job *job, unsigned number, struct lane **out, struct mh_err *err)
+    MH_MUST_CHECK;
+void lane_free(struct lane *lane);
+/* Works until there is nothing left for it. */
+void lane_work(struct lane *lane);
+int lane_push_rows(struct lane *lane, bool all, struct mh_err *err) MH_MUST_CHECK;
+struct mh_state_item *lane_row(struct lane *lane);
+
+/* keep.c: a message that is too big for the target, kept as a file when the policy says so */
+int keep_open(struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+int keep_write(struct lane *lane, const struct mh_slice *slice, struct mh_err *err) MH_MUST_CHECK;
+/* Ends it and closes the item in the ledger. */
+int keep_close(struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+void keep_abort(struct lane *lane);
+
+/* match.c */
+/* Finds by content which of the pass's open items are at the target from UID FROM on; marks them DONE. */
+int match_window(struct pass *pass, struct lane *lane, uint64_t from, bool only_unknown,
+                 struct mh_err *err) MH_MUST_CHECK;
+/* Finds the target UIDs of what was stored without being told one. */
+int match_uids(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* Digests of N items of the selected folder; ok[i] false where it did not come. */
+struct content {
+    struct mh_digest exact, canonical;
+    uint64_t octets;
+    bool is_ok;
+};
+int match_digests(struct mh_session *s, const struct mh_connector *c,
+                  const struct mh_item *const *items, size_t n, struct content *out,
+                  struct mh_err *err) MH_MUST_CHECK;
+
+/* result.c */
+void result_item(struct mh_item_result **v, size_t *n, size_t *cap, const char *folder,
+                 uint64_t uid, const char *state, const char *reason, const char *text);
+void result_items_done(struct mh_item_result *v, size_t n);
+void reasons_add(struct mh_reasons *r, const char *reason, uint64_t n);
+void counts_add(struct mh_counts *to, const struct mh_counts *from);
+
+/* tune.c */
+struct tuner *tuner_new(void);
+void tuner_free(struct tuner *t);
+void tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms);
+unsigned tuner_batch(const struct tuner *t);
+
+#endif

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One mailbox from beginning to end: connect, list, map, decide what has changed, let lanes work, account. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine_priv.h"
+
+#define LANE_BYTES ((uint64_t)LANE_SLABS * MH_SLAB_BYTES)
+
+/* --- what earlier passes left out ------------------------------------------------------------------ */
+
+struct old_skip {
+    char *folder, *reason, *text; /* owned */
+    uint64_t uid;
+};
+
+struct old_skips {
+    struct old_skip *v; /* owned; in order of folder */
+    size_t n, cap;
+    bool failed;
+};
+
+static int on_ledger_row(void *ctx, const char *src_path, const struct mh_ledger_row *row)
+{
+    struct old_skips *s = ctx;
+    if (s->n == s->cap) {
+        size_t cap = s->cap ? 2 * s->cap : 32;
+        struct old_skip *v = mh_realloc_array(s->v, cap, sizeof *v);
+        if (!v) {
+            s->failed = true;
+            return 1;
+        }
+        s->v = v;
+        s->cap = cap;
+    }
+    s->v[s->n++] = (struct old_skip){.folder = mh_strdup(src_path),
+                                     .reason = mh_strdup(row->reason),
+                                     .text = mh_strdup(row->text),
+                                     .uid = row->src_uid};
+    return 0;
+}
+
+static void old_skips_free(struct old_skips *s)
+{
+    for (size_t i = 0; s && i < s->n; i++) {
+        mh_free(s->v[i].folder);
+        mh_free(s->v[i].reason);
+        mh_free(s->v[i].text);
+    }
+    if (s)
+        mh_free(s->v);
+    mh_free(s);
+}
+
+struct load_state {
+    struct job *job;
+    struct mh_err err;
+    int code;
+};
+
+/* In a worker thread: the mailbox's rows. */
+static void load_state(void *arg)
+{
+    struct load_state *l = arg;
+    struct job *job = l->job;
+    struct mh_state *st = job->run->cfg->state;
+    char *src = mh_endpoint_format(job->mb->source);
+    char *dst = mh_endpoint_format(job->mb->target);
+    l->code = src && dst ? mh_state_mailbox(st, job->mb->id, src, dst, &job->state_id, &l->err)
+                         : mh_err_nomem(&l->err);
+    if (l->code == MH_OK)
+        l->code = mh_state_folders(st, job->state_id, &job->rows, &l->err);
+    if (l->code == MH_OK)
+        l->code = mh_state_ledger(st, job->state_id, on_ledger_row, job->skips, &l->err);
+    if (l->code == MH_OK && job->skips->failed)
+        l->code = mh_err_nomem(&l->err);
+    mh_free(src);
+    mh_free(dst);
+}
+
+static int read_state(struct job *job, struct mh_err *err)
+{
+    struct load_state l = {.job = job};
+    job->skips = mh_zalloc(sizeof *job->skips);
+    if (!job->skips)
+        return mh_err_nomem(err);
+    mh_offload(load_state, &l);
+    if (l.code != MH_OK)
+        *err = l.err;
+    return l.code;
+}
+
+/* --- passes ---------------------------------------------------------------------------------------------- */
+
+/* True when both servers say that nothing happened in the folder since the last complete pass. */
+static bool is_unchanged(const struct job *job, const struct pass *pass)
+{
+    const struct mh_folder *src = pass->entry->source;
+    const struct mh_state_folder *row = &pass->row;
+    const struct mh_folder *dst = mh_folders_find(&job->dst_folders, pass->entry->target_path);
+    if (!dst && row->dst_path)
+        dst = mh_folders_find(&job->dst_folders, row->dst_path);
+    return pass->row_is_known && row->complete && (src->attrs & MH_FOLDER_HAS_STATUS) && dst &&
+           (dst->attrs & MH_FOLDER_HAS_STATUS) && row->src_uidvalidity == src->uidvalidity &&
+           row->src_uidnext == src->uidnext && row->src_messages == src->messages &&
+           src->highestmodseq != 0 && row->src_highestmodseq == src->highestmodseq &&
+           row->dst_uidvalidity == dst->uidvalidity;
+}
+
+static int order_skip(const void *key, const void *element)
+{
+    const struct old_skip *s = element;
+    return strcmp(key, s->folder);
+}
+
+/* Accounts for a folder in which nothing happened: what was carried is there, what was left out still is. */
+static void count_unchanged(struct job *job, struct pass *pass)
+{
+    struct mh_counts *c = &pass->res->counts;
+    const char *path = pass->entry->source->path;
+    c->found = pass->entry->source->messages;
+    struct old_skip *s = job->skips->n ? bsearch(path, job->skips->v, job->skips->n, sizeof *s,
+                                                 order_skip)
+                                       : NULL;
+    while (s && s > job->skips->v && strcmp(s[-1].folder, path) == 0)
+        s--;
+    for (; s && s < job->skips->v + job->skips->n && strcmp(s->folder, path) == 0; s++) {
+        c->skipped++;
+        reasons_add(&job->res->skipped, s->reason, 1);
+        result_item(&job->res->items, &job->res->n_items, &job->res->cap_items, path, s->uid,
+                    "skipped", s->reason, s->text);
+    }
+    c->unchanged = c->adopted = c->found > c->skipped ? c->found - c->skipped : 0;
+    struct mh_progress *p = job->mb->progress;
+    if (p) {
+        atomic_fetch_add_explicit(&p->found, c->found, memory_order_relaxed);
+        atomic_fetch_add_explicit(&p->adopted, c->adopted, memory_order_relaxed);
+        atomic_fetch_add_explicit(&p->unchanged, c->unchanged, memory_order_relaxed);
+        atomic_fetch_add_explicit(&p->skipped, c->skipped, memory_order_relaxed);
+    }
+    pass->phase = PASS_ENDED;
+}
+
+static int fill_row(struct job *job, struct pass *pass, struct mh_err *err)
+{
+    const struct mh_state_folder *row = job_row(job, pass->entry->source->path);
+    pass->row_is_known = row != NULL;
+    if (row) {
+        pass->row = *row;
+        pass->row.dst_path = row->dst_path ? mh_strdup(row->dst_path) : NULL;
+        pass->row.dst_native = row->dst_native ? mh_strdup(row->dst_native) : NULL;
+    } else {
+        pass->row.id = mh_state_new_folder_id(job->run->cfg->state);
+        pass->row.mailbox = job->state_id;
+    }
+    pass->row.src_path = mh_strdup(pass->entry->source->path);
+    return pass->row.src_path ? MH_OK : mh_err_nomem(err);
+}
+
+/* A folder that the mapping leaves out: its messages are skipped by name. */
+static void skip_folder(struct job *job, const struct mh_engine_map_entry *e, struct mh_folder_result *res)
+{
+    res->counts.found = res->counts.skipped = e->source->messages;
+    if (e->source->messages)
+        reasons_add(&job->res->skipped, e->why, e->source->messages);
+    result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, e->source->path, 0,
+                "folder", e->why, "not carried");
+}
+
+static int make_passes(struct job *job, struct mh_err *err)
+{
+    struct mh_mailbox_result *res = job->res;
+    job->passes = mh_zalloc(job->map.n * sizeof *job->passes);
+    res->folders = mh_zalloc(job->map.n * sizeof *res->folders);
+    if (!job->passes || !res->folders)
+        return mh_err_nomem(err);
+    for (size_t i = 0; i < job->map.n; i++) {
+        const struct mh_engine_map_entry *e = &job->map.v[i];
+        struct mh_folder_result *fr = &res->folders[res->n_folders];
+        if (e->source->attrs & MH_FOLDER_NOSELECT)
+            continue; /* a name without messages; made as a parent where it is one */
+        fr->source = mh_strdup(e->source->path);
+        fr->target = e->target_path ? mh_strdup(e->target_path) : NULL;
+        fr->why = e->why;
+        res->n_folders++;
+        if (!fr->source || (e->target_path && !fr->target))
+            return mh_err_nomem(err);
+        if (!e->target_path) {
+            skip_folder(job, e, fr);
+            continue;
+        }
+        struct pass *pass = &job->passes[job->n_passes++];
+        *pass = (struct pass){.job = job, .entry = e, .res = fr};
+        int code = fill_row(job, pass, err);
+        if (code != MH_OK)
+            return code;
+        if (is_unchanged(job, pass))
+            count_unchanged(job, pass);
+    }
+    if (job->mb->progress)
+        atomic_store_explicit(&job->mb->progress->folders, job->n_passes, memory_order_relaxed);
+    return MH_OK;
+}
+
+/* --- lanes ----------------------------------------------------------------------------------------------------- */
+
+static void lane_task(void *arg)
+{
+    struct lane *lane = arg;
+    struct job *job = lane->job;
+    struct mh_err err;
+    mh_err_reset(&err);
+    int code = job_open_both(job, &lane->src, &lane->dst, &err);
+    if (code == MH_OK)
+        lane_work(lane);
+    else
+        mh_log_err(&job->log, MH_LOG_INFO, &err); /* the first lane carries on alone */
+    unsigned number = lane->number;
+    lane_free(lane);
+    mh_pool_unreserve(job->run->cfg->pool, LANE_BYTES);
+    budget_release(&job->run->budgets, job->src_server, job->dst_server);
+    job->lanes[number] = NULL;
+    job->n_lanes--;
+    mh_wake_all(&job->changed);
+}
+
+static uint64_t work_left(const struct job *job)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < job->n_passes; i++) {
+        if (job->passes[i].phase == PASS_WAITING)
+            n += 1 + job->passes[i].entry->source->messages;
+    }
+    return n;
+}
+
+static unsigned lanes_wanted(const struct job *job)
+{
+    const struct mh_engine_config *cfg = job->run->cfg;
+    unsigned n = job->mb->target->per_mailbox ? job->mb->target->per_mailbox
+                 : cfg->lanes_per_mailbox     ? cfg->lanes_per_mailbox
+                                              : LANES_DEFAULT;
+    if (job->mb->source->per_mailbox)
+        n = MH_MIN(n, job->mb->source->per_mailbox);
+    return MH_MIN(n, (unsigned)LANES_MAX);
+}
+
+/* More lanes where there is work for them, connections and memory free, and nobody else waiting. */
+static void start_more_lanes(struct job *job)
+{
+    struct mh_engine_config *cfg = job->run->cfg;
+    struct mh_err err;
+    for (unsigned i = 1; i < lanes_wanted(job) && work_left(job) > 256 && !cfg->dry_run; i++) {
+        if (!budget_try(&job->run->budgets, job->src_server, job->dst_server))
+            return;
+        if (!mh_pool_reserve(cfg->pool, LANE_BYTES)) {
+            budget_release(&job->run->budgets, job->src_server, job->dst_server);
+            return;
+        }
+        struct lane *lane = NULL;
+        int code = lane_new(job, i, &lane, &err);
+        if (code == MH_OK) {
+            job->lanes[i] = lane;
+            job->n_lanes++;
+            code = mh_task_spawn(job->sched, "lane", lane_task, lane, NULL, &err);
+        }
+        if (code != MH_OK) {
+            if (lane) {
+                job->lanes[i] = NULL;
+                job->n_lanes--;
+            }
+            lane_free(lane);
+            mh_pool_unreserve(cfg->pool, LANE_BYTES);
+            budget_release(&job->run->budgets, job->src_server, job->dst_server);
+            return;
+        }
+    }
+}
+
+/* The limit that is known before anything is sent: what the admin says, else what the server announces. */
+static uint64_t message_limit(struct job *job, struct mh_session *dst)
+{
+    uint64_t own = job->mb->target->max_message ? job->mb->target->max_message
+                                                : job->run->cfg->max_message;
+    uint64_t announced = job->tc->caps(dst)->append_limit;
+    if (own && announced)
+        return MH_MIN(own, announced);
+    return own ? own : announced;
+}
+
+static int work(struct job *job, struct lane *lane, struct mh_err *err)
+{
+    job_phase(job, MH_PHASE_CONNECTING);
+    int code = job_open_both(job, &lane->src, &lane->dst, err);
+    if (code == MH_OK)
+        code = read_state(job, err);
+    job_phase(job, MH_PHASE_LISTING);
+    while (code == MH_OK) {
+        code = job_map(job, lane->src, lane->dst, true, err);
+        if (code != MH_ERETRY && code != MH_ELATER)
+            break;
+        struct mh_err why = *err;
+        job->sc->close(mh_take(lane->src));
+        job->tc->close(mh_take(lane->dst));
+        code = job_pause(job, &why, err);
+        if (code == MH_OK)
+            code = job_open_both(job, &lane->src, &lane->dst, err);
+    }
+    if (code == MH_OK)
+        code = make_passes(job, err);
+    if (code != MH_OK)
+        return code;
+    job->max_message = message_limit(job, lane->dst);
+    job_phase(job, MH_PHASE_MOVING);
+    job_moving(job);
+    start_more_lanes(job);
+    lane_work(lane);
+    while (job->n_lanes > 0)
+        mh_wait_always(&job->changed);
+    if (job->stop_err.code != MH_OK)
+        *err = job->stop_err;
+    return job->stop_err.code;
+}
+
+/* --- the account ------------------------------------------------------------------------------------------------- */
+
+/* Everything that was found and has no verdict ends as failed, with the reason why we stopped. */
+static void close_pass(struct job *job, struct pass *pass)
+{
+    struct mh_counts *c = &pass->res->counts;
+    const char *reason = run_is_stopping(job->run) ? "stopped" : "not-carried";
+    if (pass->phase == PASS_WAITING || (pass->phase == PASS_ENDED && c->found == 0))
+        c->found = MH_MAX(c->found, pass->entry->source->messages);
+    uint64_t decided = c->copied + c->adopted + c->skipped + c->failed;
+    if (c->found <= decided)
+        return;
+    uint64_t open = c->found - decided;
+    char line[512];
+    const struct mh_err *why = pass->res->err.code != MH_OK ? &pass->res->err : &job->stop_err;
+    c->failed += open;
+    reasons_add(&job->res->failed, reason, open);
+    result_item(&job->res->items, &job->res->n_items, &job->res->cap_items,
+                pass->entry->source->path, 0, "failed", reason,
+                why->code != MH_OK ? mh_err_line(why, line, sizeof line)
+                                   : "the next run carries on here");
+    if (job->mb->progress)
+        atomic_fetch_add_explicit(&job->mb->progress->failed, open, memory_order_relaxed);
+}
+
+static void account(struct job *job)
+{
+    for (size_t i = 0; i < job->n_passes; i++)
+        close_pass(job, &job->passes[i]);
+    for (size_t i = 0; i < job->res->n_folders; i++)
+        counts_add(&job->res->counts, &job->res->folders[i].counts);
+}
+
+static void write_run_row(struct job *job, const char *phase, int64_t started_wall_s)
+{
+    const struct mh_counts *c = &job->res->counts;
+    char line[512];
+    struct mh_err err;
+    struct mh_run_row row = {.mailbox = job->state_id,
+                             .started_wall_s = started_wall_s,
+                             .ended_wall_s = phase ? mh_clock_wall_s() : 0,
+                             .phase = phase ? phase : "moving",
+                             .problem = job->res->err.code != MH_OK
+                                            ? mh_err_line(&job->res->err, line, sizeof line)
+                                            : "",
+                             .found = c->found,
+                             .copied = c->copied,
+                             .adopted = c->adopted,
+                             .skipped = c->skipped,
+                             .failed = c->failed,
+                             .updated = c->updated,
+                             .bytes = c->bytes};
+    if (job->state_id && mh_state_put_run(job->run->cfg->state, &row, &err) != MH_OK)
+        run_fatal(job->run, &err);
+}
+
+static void finish(struct job *job, int code, const struct mh_err *err, int64_t started_wall_s)
+{
+    if (code != MH_OK)
+        job->res->err = *err;
+    if (code == MH_ERUN)
+        run_fatal(job->run, err);
+    account(job);
+    bool ok = job->res->err.code == MH_OK && job->res->counts.failed == 0;
+    write_run_row(job, ok ? "done" : "failed", started_wall_s);
+    job_phase(job, ok ? MH_PHASE_DONE : MH_PHASE_FAILED);
+    struct mh_event ev = {.kind = MH_EV_MAILBOX_DONE,
+                          .err = job->res->err.code != MH_OK ? &job->res->err : NULL};
+    job_event(job, &ev);
+    for (size_t i = 0; i < job->n_passes; i++)
+        pass_done(&job->passes[i]);
+    mh_free(job->passes);
+    job->passes = NULL;
+    job->n_passes = 0;
+    old_skips_free(mh_take(job->skips));
+}
+
+void mailbox_run(struct job *job)
+{
+    struct mh_pool *pool = job->run->cfg->pool;
+    struct lane *lane = NULL;
+    struct mh_err err;
+    int64_t started = mh_clock_wall_s();
+    mh_err_reset(&err);
+    job->res = job->res_other;
+    job->res->mailbox = job->mb;
+    mh_err_reset(&job->res->err);
+    int code = budget_acquire(&job->run->budgets, job->src_server, job->dst_server, &err);
+    if (code == MH_OK) {
+        code = mh_pool_reserve_wait(pool, LANE_BYTES, &err);
+        if (code == MH_OK) {
+            struct mh_event ev = {.kind = MH_EV_MAILBOX_START};
+            job_event(job, &ev);
+            code = lane_new(job, 0, &lane, &err);
+            if (code == MH_OK)
+                code = work(job, lane, &err);
+            lane_free(lane);
+            mh_pool_unreserve(pool, LANE_BYTES);
+        }
+        budget_release(&job->run->budgets, job->src_server, job->dst_server);
+    }
+    finish(job, code, &err, started);
+}
+
+static void put_together(struct mh_result *out)
+{
+    for (size_t i = 0; i < out->n_mailboxes; i++) {
+        struct mh_mailbox_result *m = &out->mailboxes[i];
+        counts_add(&out->counts, &m->counts);
+        for (size_t k = 0; k < m->skipped.n; k++)
+            reasons_add(&out->skipped, m->skipped.v[k].reason, m->skipped.v[k].n);
+        for (size_t k = 0; k < m->failed.n; k++)
+            reasons_add(&out->failed, m->failed.v[k].reason, m->failed.v[k].n);
+    }
+}
+
+int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out, struct mh_err *err)
+{
+    int64_t start = mh_clock_mono_ms();
+    *out = (struct mh_result){0};
+    out->mailboxes = mh_zalloc(cfg->n_mailboxes * sizeof *out->mailboxes);
+    if (!out->mailboxes)
+        return mh_err_nomem(err);
+    out->n_mailboxes = cfg->n_mailboxes;
+    int code = run_jobs(cfg, mailbox_run, out->mailboxes, sizeof *out->mailboxes, err);
+    if (code == MH_OK)
+        code = mh_state_sync(cfg->state, err);
+    if (code == MH_OK && atomic_load(cfg->stop) > 0)
+        code = mh_err_set(err, MH_ECANCEL, "engine", "stopped; the same command carries on");
+    put_together(out);
+    out->elapsed_ms = mh_clock_mono_ms() - start;
+    if (code != MH_OK)
+        out->err = *err;
+    return code;
+}

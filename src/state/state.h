@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The store of a project: which source message became which target message, folder by folder.
+ *
+ * What it promises: a row is written only after the target has answered for the message, so the state
+ * never claims more than the target has. Nothing has to be durable before bytes leave: a folder's row
+ * says up to which target UID everything is accounted for (target_uidnext), and whatever lies behind
+ * it is looked at by content before anything is sent again. Losing the newest rows (power loss, dropped fsync)
+ * therefore costs work, never mail.
+ *
+ * One thread of its own writes (SQLite in WAL mode, one transaction for all that has queued up). Loops
+ * hand it filled batches by a bounded queue and go on; mh_state_sync() waits until all that was handed over is
+ * committed. Reads run in the caller's thread on a second connection: call them through mh_offload() in a task.
+ * Functions are safe from any thread unless they say otherwise. Opaque, so that another store can take its place.
+ */
+#ifndef MH_STATE_STATE_H
+#define MH_STATE_STATE_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "mail/digest.h"
+#include "mail/folder.h"
+#include "mail/item.h"
+
+struct mh_state;
+
+#define MH_STATE_SCHEMA 1
+#define MH_STATE_BATCH_ROWS 128
+
+/*
+ * Opens or makes the store at PATH (":memory:" for tests). MH_ELOCKED: another run holds it (the text
+ * names pid and host); MH_ERUN: not writable, damaged (integrity check), or made by a newer version. READ_ONLY
+ * takes no lock and may run beside a writer; MH_ENOENT when there is no such store.
+ */
+int mh_state_open(const char *path, bool read_only, struct mh_state **out, struct mh_err *err)
+    MH_MUST_CHECK;
+/* Commits what is queued and closes. The first write error of the whole run, if any, is returned here too. */
+int mh_state_close(struct mh_state *st, struct mh_err *err);
+
+/* 0, or the error that made the writer stop (disk full, I/O): the run must stop. Cheap. */
+int mh_state_health(struct mh_state *st, struct mh_err *err);
+/* Waits (task: without blocking the loop) until everything handed over before is committed. */
+int mh_state_sync(struct mh_state *st, struct mh_err *err) MH_MUST_CHECK;
+
+/* The row of a mailbox, made if new. SRC_KEY/DST_KEY: mh_endpoint_format(). waits for the writer */
+int mh_state_mailbox(struct mh_state *st, const char *id, const char *src_key, const char *dst_key,
+                     uint32_t *mailbox_out, struct mh_err *err) MH_MUST_CHECK;
+
+struct mh_state_folder {
+    uint32_t id; /* from mh_state_new_folder_id() for a new one */
+    uint32_t mailbox;
+    char *src_path; /* owned */
+    char *dst_path; /* owned */
+    char *dst_native; /* owned */
+    uint32_t src_uidvalidity, dst_uidvalidity;
+    uint64_t src_uidnext, src_messages, src_highestmodseq;
+    uint64_t target_uidnext; /* every target UID below is accounted for; 0 = nothing known */
+    bool complete;           /* the last pass ended with every message decided and none failed */
+};
+
+struct mh_state_folders {
+    struct mh_state_folder *v; /* owned */
+    size_t n;
+};
+
+int mh_state_folders(struct mh_state *st, uint32_t mailbox, struct mh_state_folders *out,
+                     struct mh_err *err) MH_MUST_CHECK;
+void mh_state_folders_done(struct mh_state_folders *f);
+uint32_t mh_state_new_folder_id(struct mh_state *st);
+/* Hands a folder's row over to be written (a copy is taken). Does not wait for the commit. */
+int mh_state_put_folder(struct mh_state *st, const struct mh_state_folder *f, struct mh_err *err)
+    MH_MUST_CHECK;
+/* Hands over: forget all items of the folder (its UIDVALIDITY changed at the source). */
+int mh_state_clear_items(struct mh_state *st, uint32_t folder, struct mh_err *err) MH_MUST_CHECK;
+
+enum mh_how {
+    MH_HOW_COPIED,
+    MH_HOW_ADOPTED_EXACT,     /* was there: same digest */
+    MH_HOW_ADOPTED_CANONICAL, /* was there: same after the target's known rewrites */
+};
+
+struct mh_state_item {
+    uint64_t src_uid;
+    uint64_t dst_uid; /* 0 = unknown (no UIDPLUS, not yet resolved) */
+    uint64_t size;    /* octets as fetched from the source */
+    struct mh_date date;
+    uint32_t kw;      /* mh_state_kw_id() */
+    uint8_t flags;    /* as last carried */
+    uint8_t how;      /* enum mh_how */
+    bool has_digest;
+    bool src_gone;    /* deleted at the source, kept at the target */
+    struct mh_digest digest;
+};
+
+/* Items of a folder in ascending src_uid. */
+struct mh_state_items {
+    struct mh_state_item *v; /* owned */
+    size_t n;
+    size_t cap;
+};
+int mh_state_items(struct mh_state *st, uint32_t folder, struct mh_state_items *out,
+                   struct mh_err *err) MH_MUST_CHECK;
+void mh_state_items_done(struct mh_state_items *i);
+struct mh_state_item *mh_state_items_find(const struct mh_state_items *i, uint64_t src_uid);
+
+/* Keyword combinations by number, the same in every folder; "" is 0. */
+int mh_state_kw_id(struct mh_state *st, const char *text, uint32_t *id_out, struct mh_err *err)
+    MH_MUST_CHECK;
+/* Into BUF; "" when unknown. */
+const char *mh_state_kw_text(struct mh_state *st, uint32_t id, char *buf, size_t buf_size);
+
+/* A batch of rows on its way to the writer. Reused: no allocation per message. */
+struct mh_state_batch {
+    union { /* the store's own */
+        void *link[4];
+        uint64_t rec[4];
+    };
+    uint32_t folder;
+    uint64_t target_uidnext; /* 0: leave as it is; else the folder's new value with this batch */
+    unsigned n;
+    struct mh_state_item rows[MH_STATE_BATCH_ROWS];
+};
+int mh_state_batch_get(struct mh_state *st, uint32_t folder, struct mh_state_batch **out,
+                       struct mh_err *err) MH_MUST_CHECK;
+/* Takes BATCH; insert or replace. May wait while the writer is behind. */
+int mh_state_batch_put(struct mh_state *st, struct mh_state_batch *batch_take, struct mh_err *err)
+    MH_MUST_CHECK;
+/* Gives an unused one back. */
+void mh_state_batch_drop(struct mh_state *st, struct mh_state_batch *batch_take);
+
+/* --- the ledger: what is not plainly copied or adopted ------------------------------------------- */
+
+struct mh_ledger_row {
+    uint32_t folder;
+    uint64_t src_uid;
+    const char *state;  /* "skipped", "failed" */
+    const char *reason; /* slug */
+    const char *text;   /* for a person */
+};
+/* Copies ROW and hands it over; replaces an older row of the same message. */
+int mh_state_put_ledger(struct mh_state *st, const struct mh_ledger_row *row, struct mh_err *err)
+    MH_MUST_CHECK;
+/* Forgets a folder's rows: a new pass decides anew. */
+int mh_state_clear_ledger(struct mh_state *st, uint32_t folder, struct mh_err *err) MH_MUST_CHECK;
+/* All rows of a mailbox in order of folder and uid. EACH returns non-zero to stop. */
+int mh_state_ledger(struct mh_state *st, uint32_t mailbox,
+                    int (*each)(void *ctx, const char *src_path, const struct mh_ledger_row *row),
+                    void *ctx, struct mh_err *err) MH_MUST_CHECK;
+
+/* --- runs, for `status` ------------------------------------------------------------------------------ */
+
+struct mh_run_row {
+    uint32_t mailbox;
+    int64_t started_wall_s, ended_wall_s; /* ended 0: under way (or killed) */
+    const char *phase;                    /* "moving", "done", "failed", … */
+    const char *problem;                  /* one line, or "" */
+    uint64_t found, copied, adopted, skipped, failed, updated, bytes;
+};
+/* One row per mailbox: the newest state of its newest run. */
+int mh_state_put_run(struct mh_state *st, const struct mh_run_row *row, struct mh_err *err)
+    MH_MUST_CHECK;
+int mh_state_runs(struct mh_state *st,
+                  int (*each)(void *ctx, const char *mailbox_id, const struct mh_run_row *row),
+                  void *ctx, struct mh_err *err) MH_MUST_CHECK;
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The timetable of --bwlimit and the token bucket, with given times only. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "net/bucket.h"
+#include "net/bucket_priv.h"
+
+#define KI 1024ull
+#define MI (1024ull * 1024)
+#define FOREVER "-"
+
+/* Zones as rules, so that the test needs no zone files. */
+#define PARIS "CET-1CEST,M3.5.0,M10.5.0/3"
+#define NEW_YORK "EST5EDT,M3.2.0,M11.1.0"
+#define INDIA "IST-5:30"
+
+static int64_t utc(const char *s)
+{
+    struct tm tm = {0};
+    cr_assert_not_null(strptime(s, "%Y-%m-%d %H:%M:%S", &tm), "%s", s);
+    return (int64_t)timegm(&tm);
+}
+
+static void set_zone(const char *zone)
+{
+    cr_assert_eq(setenv("TZ", zone, 1), 0);
+    tzset();
+}
+
+static const struct {
+    const char *name;
+    const char *zone;
+    const char *entries[3];
+    const char *now; /* UTC */
+    uint64_t rate;
+    const char *until; /* UTC */
+} timetable_cases[] = {
+    {"no entry", "UTC0", {NULL}, "2026-01-07 12:00:00", 0, FOREVER},
+    {"always", "UTC0", {"2M"}, "2026-01-07 12:00:00", 2 * MI, FOREVER},
+    {"always, spelt out", "UTC0", {"1.5MiB/s"}, "2026-01-07 12:00:00", 3 * MI / 2, FOREVER},
+    {"off", "UTC0", {"off"}, "2026-01-07 12:00:00", 0, FOREVER},
+    {"zero is off", "UTC0", {"0"}, "2026-01-07 12:00:00", 0, FOREVER},
+    {"daily: inside", "UTC0", {"08:00,512K 19:00,off"}, "2026-01-07 12:00:00", 512 * KI,
+     "2026-01-07 19:00:00"},
+    {"daily: first second", "UTC0", {"08:00,512K 19:00,off"}, "2026-01-07 08:00:00", 512 * KI,
+     "2026-01-07 19:00:00"},
+    {"daily: last second before", "UTC0", {"08:00,512K 19:00,off"}, "2026-01-07 07:59:59", 0,
+     "2026-01-07 08:00:00"},
+    {"daily: evening wraps to the morning", "UTC0", {"08:00,512K 19:00,off"}, "2026-01-07 23:30:15",
+     0, "2026-01-08 08:00:00"},
+    {"daily: early morning is yesterday's last entry", "UTC0", {"08:00,512K 19:00,1M"},
+     "2026-01-07 03:00:00", MI, "2026-01-07 08:00:00"},
+    {"order of entries does not matter", "UTC0", {"19:00,off 08:00,512K"}, "2026-01-07 12:00:00",
+     512 * KI, "2026-01-07 19:00:00"},
+    {"weekdays: Wednesday runs on from Monday", "UTC0", {"Mon-08:00,2M Sat-00:00,off"},
+     "2026-01-07 12:00:00", 2 * MI, "2026-01-10 00:00:00"},
+    {"weekdays: Sunday is off", "UTC0", {"Mon-08:00,2M Sat-00:00,off"}, "2026-01-11 12:00:00", 0,
+     "2026-01-12 08:00:00"},
+    {"weekdays: Monday before eight wraps over the week", "UTC0", {"Mon-08:00,2M Sat-00:00,off"},
+     "2026-01-12 07:00:00", 0, "2026-01-12 08:00:00"},
+    {"weekdays: Sunday's start carries Saturday over", "UTC0", {"Sat-22:00,1M Mon-06:00,off"},
+     "2026-01-11 00:00:00", MI, "2026-01-12 06:00:00"},
+    {"whole words, any case", "UTC0", {"monday-08:00,2m SATURDAY-00:00,OFF"}, "2026-01-07 12:00:00",
+     2 * MI, "2026-01-10 00:00:00"},
+    {"range: inside", "UTC0", {"Mon-Fri 08:00-19:00 2MiB/s"}, "2026-01-07 12:00:00", 2 * MI,
+     "2026-01-07 19:00:00"},
+    {"range: after hours", "UTC0", {"Mon-Fri 08:00-19:00 2MiB/s"}, "2026-01-07 19:00:00", 0,
+     "2026-01-08 08:00:00"},
+    {"range: Friday night to Monday", "UTC0", {"Mon-Fri 08:00-19:00 2MiB/s"}, "2026-01-09 20:00:00",
+     0, "2026-01-12 08:00:00"},
+    {"range: days wrap over the week", "UTC0", {"Fri-Mon 08:00-19:00 1M"}, "2026-01-11 09:00:00", MI,
+     "2026-01-11 19:00:00"},
+    {"range: days wrap, Wednesday is outside", "UTC0", {"Fri-Mon 08:00-19:00 1M"},
+     "2026-01-07 09:00:00", 0, "2026-01-09 08:00:00"},
+    {"range: over midnight", "UTC0", {"22:00-06:00 4M"}, "2026-01-07 02:00:00", 4 * MI,
+     "2026-01-07 06:00:00"},
+    {"range: Saturday night reaches into Sunday", "UTC0", {"Sat 22:00-06:00 4M"},
+     "2026-01-11 05:59:59", 4 * MI, "2026-01-11 06:00:00"},
+    {"range: to the end of the day", "UTC0", {"Wed 20:00-24:00 1M"}, "2026-01-07 23:59:59", MI,
+     "2026-01-08 00:00:00"},
+    {"range: one whole day", "UTC0", {"Wed 1M"}, "2026-01-07 00:00:00", MI, "2026-01-08 00:00:00"},
+    {"ranges side by side", "UTC0", {"Mon-Fri 08:00-12:00 2M", "Mon-Fri 12:00-19:00 1M"},
+     "2026-01-07 11:00:00", 2 * MI, "2026-01-07 12:00:00"},
+    {"ranges that overlap: the stricter", "UTC0", {"08:00-19:00 2M", "12:00-13:00 1M"},
+     "2026-01-07 12:30:00", MI, "2026-01-07 13:00:00"},
+    {"a range beside a constant: the stricter", "UTC0", {"08:00-19:00 2M", "10M"},
+     "2026-01-07 20:00:00", 10 * MI, "2026-01-08 08:00:00"},
+    {"local time, winter", PARIS, {"08:00,512K 19:00,off"}, "2026-01-07 07:00:00", 512 * KI,
+     "2026-01-07 18:00:00"},
+    {"local time, summer", PARIS, {"08:00,512K 19:00,off"}, "2026-07-07 06:00:00", 512 * KI,
+     "2026-07-07 17:00:00"},
+    {"local time, half an hour off", INDIA, {"08:00,512K 19:00,off"}, "2026-01-07 02:29:59", 0,
+     "2026-01-07 02:30:00"},
+    {"spring: the night is an hour shorter", PARIS, {"22:00,off 08:00,1M"}, "2026-03-28 22:00:00", 0,
+     "2026-03-29 06:00:00"},
+    {"autumn: the night is an hour longer", PARIS, {"22:00,off 08:00,1M"}, "2026-10-24 21:00:00", 0,
+     "2026-10-25 07:00:00"},
+    {"spring: an entry in the hour that is not there", PARIS, {"02:30,1M 12:00,off"},
+     "2026-03-29 00:59:59", 0, "2026-03-29 01:00:00"},
+    {"autumn: the hour that comes twice, first time", PARIS, {"02:30,1M 12:00,off"},
+     "2026-10-25 00:30:00", MI, "2026-10-25 01:00:00"},
+    {"autumn: the hour that comes twice, in between", PARIS, {"02:30,1M 12:00,off"},
+     "2026-10-25 01:00:00", 0, "2026-10-25 01:30:00"},
+    {"west of Greenwich, spring", NEW_YORK, {"Sun-01:00,1M Sun-04:00,off"}, "2026-03-08 06:30:00",
+     MI, "2026-03-08 08:00:00"},
+    {"before 1970", "UTC0", {"08:00,512K 19:00,off"}, "1969-12-31 12:00:00", 512 * KI,
+     "1969-12-31 19:00:00"},
+};
+
+Test(timetable, rates_and_their_ends)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(timetable_cases); i++) {
+        const char *name = timetable_cases[i].name;
+        struct mh_timetable *t = NULL;
+        struct mh_err err;
+        size_t n = 0;
+        int64_t until = 0;
+        while (timetable_cases[i].entries[n])
+            n++;
+        set_zone(timetable_cases[i].zone);
+        cr_assert_eq(mh_timetable_parse(timetable_cases[i].entries, n, &t, &err), MH_OK, "%s: %s",
+                     name, err.text);
+        uint64_t rate = mh_timetable_rate(t, utc(timetable_cases[i].now), &until);
+        cr_expect_eq(rate, timetable_cases[i].rate, "%s: rate %llu", name,
+                     (unsigned long long)rate);
+        int64_t expected = strcmp(timetable_cases[i].until, FOREVER) == 0
+                               ? INT64_MAX
+                               : utc(timetable_cases[i].until);
+        cr_expect_eq(until, expected, "%s: until %lld, not %lld", name, (long long)until,
+                     (long long)expected);
+        mh_timetable_free(t);
+    }
+}
+
+/* Whatever the zone does, the end that is told is the first second with another rate. */
+Test(timetable, the_end_is_the_first_change)
+{
+    static const char *const zones[] = {PARIS, NEW_YORK, INDIA, "LHST-10:30LHDT-11,M10.1.0,M4.1.0"};
+    static const char *const entries[] = {"Sun-01:30,1M Sun-02:15,2M Sun-03:00,off",
+                                          "Sat 23:00-01:00 4M"};
+    for (size_t z = 0; z < MH_ARRAY_LEN(zones); z++) {
+        set_zone(zones[z]);
+        struct mh_timetable *t = NULL;
+        struct mh_err err;
+        cr_assert_eq(mh_timetable_parse(entries, MH_ARRAY_LEN(entries), &t, &err), MH_OK);
+        for (int month = 0; month < 12; month++) {
+            int64_t start = utc("2026-01-03 12:00:00") + (int64_t)month * 30 * 86400;
+            for (int64_t at = start; at < start + 8 * 86400;) {
+                int64_t until = 0, ignored = 0;
+                uint64_t rate = mh_timetable_rate(t, at, &until);
+                cr_assert_gt(until, at);
+                cr_assert_neq(mh_timetable_rate(t, until, &ignored), rate);
+                for (int64_t between = at; between < until; between += 3607)
+                    cr_assert_eq(mh_timetable_rate(t, between, &ignored), rate);
+                cr_assert_eq(mh_timetable_rate(t, until - 1, &ignored), rate);
+                at = until;
+            }
+        }
+        mh_timetable_free(t);
+    }
+}
+
+static const char *const bad_entries[] = {
+    "",
+    "   ",
+    "fast",
+    "512",              /* bytes per second: meant is 512K */
+    "-1M",
+    "1Mbit",
+    "8:00,1M",          /* two digits */
+    "08:60,1M",
+    "24:00,1M",         /* no start */
+    "08:00,",
+    "08:00;1M",
+    "08:00,1M 19:00",
+    "Mo-08:00,1M",
+    "Monday08:00,1M",
+    "Mon-Fri-08:00,1M",
+    "Mon-Fri 08:00-19:00",
+    "Mon-Fri 08:00-08:00 1M",
+    "Mon-Fri 25:00-26:00 1M",
+    "Mon- 08:00-19:00 1M",
+    "Mon-Fri 08:00-19:00 1M 2M",
+    "Mon-Fri 08:00-19:00x 1M",
+    "Mon-Frix 08:00-19:00 1M",
+    "99999999999999999999M",
+    "2T",
+    "10M:1M",           /* rclone's up:down pair */
+    "Mon-08:00,2Maaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+};
+
+Test(timetable, what_cannot_be_read_is_named)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(bad_entries); i++) {
+        struct mh_timetable *t = NULL;
+        struct mh_err err;
+        const char *entries[] = {"1M", bad_entries[i]};
+        cr_expect_eq(mh_timetable_parse(entries, 2, &t, &err), MH_EUSAGE, "accepted: \"%s\"",
+                     bad_entries[i]);
+        cr_expect(strstr(err.text, "cannot read the bandwidth limit \""), "%s", err.text);
+    }
+    struct mh_err err;
+    struct mh_timetable *t = NULL;
+    const char *entries[] = {"08:00,1M 09:00,nix 10:00,2M"};
+    cr_assert_eq(mh_timetable_parse(entries, 1, &t, &err), MH_EUSAGE);
+    cr_assert(strstr(err.text, "\"09:00,nix\""), "names the word: %s", err.text);
+}
+
+/* --- the bucket ------------------------------------------------------------------------------- */
+
+static int64_t wall_now;
+
+static int64_t wall(void)
+{
+    return wall_now;
+}
+
+static struct mh_timetable *table(const char *entry)
+{
+    struct mh_timetable *t = NULL;
+    struct mh_err err;
+    set_zone("UTC0");
+    cr_assert_eq(mh_timetable_parse(&entry, 1, &t, &err), MH_OK);
+    return t;
+}
+
+static struct mh_bucket *bucket(const struct mh_timetable *t)
+{
+    struct mh_bucket *b = NULL;
+    struct mh_err err;
+    cr_assert_eq(mh_bucket_new(t, &b, &err), MH_OK);
+    mh_bucket_set_wall(b, wall);
+    return b;
+}
+
+/* Takes pieces of WANT bytes as fast as the bucket allows from FROM to UNTIL; the bytes that passed. */
+static uint64_t run_bucket(struct mh_bucket *b, size_t want, int64_t from_ms, int64_t until_ms)
+{
+    uint64_t passed = 0;
+    for (int64_t now = from_ms; now < until_ms;) {
+        int64_t wait_ms = 0;
+        size_t n = mh_bucket_take(b, want, now, &wait_ms);
+        cr_assert_leq(n, want);
+        cr_assert(n > 0 ? wait_ms == 0 : wait_ms > 0);
+        passed += n;
+        now += wait_ms;
+        cr_assert_lt(passed, 1ull << 40, "no limit at all");
+    }
+    return passed;
+}
+
+static const struct {
+    const char *rate;
+    uint64_t bytes_per_s;
+    size_t want;
+} rate_cases[] = {
+    {"1K", KI, 65536},          {"1K", KI, 1},           {"10K", 10 * KI, 4096},
+    {"512K", 512 * KI, 65536},  {"2M", 2 * MI, 65536},   {"2M", 2 * MI, 100},
+    {"100M", 100 * MI, 65536},  {"1G", 1024 * MI, 65536},
+};
+
+Test(bucket, the_rate_is_kept_over_100_s)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(rate_cases); i++) {
+        struct mh_timetable *t = table(rate_cases[i].rate);
+        struct mh_bucket *b = bucket(t);
+        uint64_t passed = run_bucket(b, rate_cases[i].want, 5000, 105000);
+        uint64_t expected = 100 * rate_cases[i].bytes_per_s;
+        uint64_t burst = MH_MAX(rate_cases[i].bytes_per_s / 8, 16 * KI);
+        cr_expect_leq(passed, expected + burst, "%s by %zu: %llu", rate_cases[i].rate,
+                      rate_cases[i].want, (unsigned long long)passed);
+        cr_expect_geq(passed, expected * 99 / 100 - burst, "%s by %zu: %llu", rate_cases[i].rate,
+                      rate_cases[i].want, (unsigned long long)passed);
+        mh_bucket_free(b);
+        mh_timetable_free(t);
+    }
+}
+
+Test(bucket, nothing_is_given_in_crumbs)
+{
+    struct mh_timetable *t = table("64K");
+    struct mh_bucket *b = bucket(t);
+    unsigned grants = 0;
+    for (int64_t now = 0; now < 10000; now++) {
+        int64_t wait_ms = 0;
+        size_t n = mh_bucket_take(b, 65536, now, &wait_ms);
+        grants += n > 0;
+        cr_assert(n == 0 || n >= 1024, "%zu", n);
+    }
+    cr_assert_leq(grants, 641);
+    mh_bucket_free(b);
+    mh_timetable_free(t);
+}
+
+Test(bucket, a_pause_saves_up_one_burst_only)
+{
+    struct mh_timetable *t = table("1M");
+    struct mh_bucket *b = bucket(t);
+    int64_t wait_ms = 0;
+    (void)run_bucket(b, 65536, 0, 1000);
+    uint64_t passed = 0;
+    for (size_t n = 1; n > 0; passed += n)
+        n = mh_bucket_take(b, 65536, 3600 * 1000, &wait_ms);
+    cr_assert_eq(passed, MI / 8);
+    mh_bucket_free(b);
+    mh_timetable_free(t);
+}
+
+Test(bucket, what_is_given_back_may_be_taken_again)
+{
+    struct mh_timetable *t = table("1M");
+    struct mh_bucket *b = bucket(t);
+    int64_t wait_ms = 0;
+    cr_assert_eq(mh_bucket_take(b, 65536, 0, &wait_ms), 0, "starts empty");
+    size_t got = mh_bucket_take(b, 65536, 1000, &wait_ms);
+    cr_assert_eq(got, 65536);
+    mh_bucket_give(b, got);
+    uint64_t passed = 0;
+    for (size_t n = 1; n > 0; passed += n)
+        n = mh_bucket_take(b, 65536, 1000, &wait_ms);
+    cr_assert_eq(passed, MI / 8);
+    mh_bucket_give(b, 1u << 30);
+    passed = 0;
+    for (size_t n = 1; n > 0; passed += n)
+        n = mh_bucket_take(b, 65536, 1000, &wait_ms);
+    cr_assert_eq(passed, MI / 8, "never more than a burst");
+    mh_bucket_free(b);
+    mh_timetable_free(t);
+}
+
+Test(bucket, no_timetable_no_limit)
+{
+    struct mh_bucket *b = bucket(NULL);
+    int64_t wait_ms = 7;
+    cr_assert_eq(mh_bucket_take(b, SIZE_MAX, 0, &wait_ms), SIZE_MAX);
+    cr_assert_eq(wait_ms, 0);
+    mh_bucket_give(b, 5);
+    mh_bucket_free(b);
+}
+
+Test(bucket, follows_its_timetable_and_the_wall_clock)
+{
+    struct mh_timetable *t = table("08:00,1M 19:00,off");
+    struct mh_bucket *b = bucket(t);
+    int64_t wait_ms = 0;
+    wall_now = utc("2026-01-07 18:59:58");
+    cr_assert_eq(mh_bucket_take(b, 1u << 20, 0, &wait_ms), 0);
+    wall_now += 1;
+    cr_assert_eq(mh_bucket_take(b, 1u << 20, 1000, &wait_ms), MI / 8);
+    wall_now += 1;
+    cr_assert_eq(mh_bucket_take(b, 1u << 20, 2000, &wait_ms), 1u << 20, "19:00: no limit");
+    /* Somebody sets the clock back to the morning: seen within ten seconds. */
+    wall_now = utc("2026-01-07 09:00:00");
+    cr_assert_eq(mh_bucket_take(b, 1u << 20, 12001, &wait_ms), 0);
+    cr_assert_leq(run_bucket(b, 65536, 12001, 13001), MI + MI / 8);
+    mh_bucket_free(b);
+    mh_timetable_free(t);
+}
+
+Test(bucket, time_that_runs_backwards_gives_nothing)
+{
+    struct mh_timetable *t = table("1M");
+    struct mh_bucket *b = bucket(t);
+    int64_t wait_ms = 0;
+    (void)run_bucket(b, 65536, 0, 1000);
+    while (mh_bucket_take(b, 65536, 1000, &wait_ms) > 0)
+        continue;
+    for (int64_t now = 999; now > 0; now -= 100)
+        cr_assert_eq(mh_bucket_take(b, 65536, now, &wait_ms), 0);
+    mh_bucket_free(b);
+    mh_timetable_free(t);
+}
+
+struct shared {
+    struct mh_bucket *b;
+    uint64_t passed;
+};
+
+static void *taker(void *arg)
+{
+    struct shared *s = arg;
+    for (int64_t now = 0; now < 20000; now++) {
+        int64_t wait_ms = 0;
+        s->passed += mh_bucket_take(s->b, 65536, now, &wait_ms);
+    }
+    return NULL;
+}
+
+Test(bucket, threads_share_one_limit)
+{
+    struct mh_timetable *t = table("1M");
+    struct mh_bucket *b = bucket(t);
+    struct shared s[3];
+    pthread_t threads[3];
+    uint64_t passed = 0;
+    for (int i = 0; i < 3; i++) {
+        s[i] = (struct shared){b, 0};
+        cr_assert_eq(pthread_create(&threads[i], NULL, taker, &s[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+        passed += s[i].passed;
+    }
+    cr_assert_leq(passed, 20 * MI + MI / 8);
+    mh_bucket_free(b);
+    mh_timetable_free(t);
+}
