@@ -63,7 +63,8 @@ const char *mhc_buf_str(struct mhc_buf *buf);
 
 /*
  * Adds `len` bytes of a name so that they fit one field of a line and a screen: bytes that are not
- * part of valid UTF-8, controls, direction marks and the bytes of `also` become %XX; with '%' among them no name is lost.
+ * part of valid UTF-8, controls, direction marks and the bytes of `also` become %XX. With '%' among
+ * those the way back is clear.
  */
 void mhc_buf_add_escaped(struct mhc_buf *buf, const char *bytes, size_t len, const char *also);
 

@@ -55,9 +55,10 @@ int mhc_imap_await_tagged(struct mhc_imap *conn, mhc_imap_untagged *untagged, vo
 
 /* A quoted string (RFC 3501 section 4.3). */
 void mhc_imap_quote(struct mhc_buf *buf, const char *text);
-/* Reads a quoted string, a literal or an atom at `*at`, moves `*at` behind it; false: none there. */
+/* Reads a quoted string, a literal or an atom at `*at` and moves `*at` behind it; false: there is
+ * none. The byte at `end` must be a NUL. */
 bool mhc_imap_read_string(const char **at, const char *end, struct mhc_buf *out);
-/* Reads "* LIST (flags) sep name": the name, and whether mail can lie in it; false: no such line. */
+/* Reads "* LIST (flags) sep name": the name, and whether mail can lie in it; false: it is none. */
 bool mhc_imap_read_list(const char *line, size_t len, struct mhc_buf *name_out,
                         bool *is_selectable_out);
 

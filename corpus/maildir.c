@@ -412,17 +412,15 @@ static int by_id(const void *a, const void *b)
     return strcmp(((const struct mhc_item *)a)->id, ((const struct mhc_item *)b)->id);
 }
 
-static int open_stream(int directory_fd, const char *name, DIR **stream_out, struct mhc_err *err)
+/* NULL where the directory cannot be read; errno says why. */
+static DIR *open_stream(int directory_fd, const char *name)
 {
     int fd = openat(directory_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *stream_out = fd >= 0 ? fdopendir(fd) : NULL;
-    if (*stream_out == NULL) {
-        int rc =
-            mhc_fail(err, MHC_EFAIL, "cannot read the directory %s: %s", name, strerror(errno));
+    DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+    if (stream == NULL) {
         close_fd(&fd);
-        return rc;
     }
-    return MHC_OK;
+    return stream;
 }
 
 static int maildir_list(struct mhc_store *store, struct mhc_buf *names_out, struct mhc_err *err)
@@ -431,9 +429,9 @@ static int maildir_list(struct mhc_store *store, struct mhc_buf *names_out, stru
     const char *path = mhc_buf_str(&maildir->user_path);
     char **names = NULL;
     size_t count = 0;
-    DIR *stream = NULL;
+    DIR *stream = open_stream(AT_FDCWD, path);
     maildir->is_work_day = true;
-    if (open_stream(AT_FDCWD, path, &stream, err) != MHC_OK) {
+    if (stream == NULL) {
         return mhc_fail(err, MHC_EFAIL, "no mailbox at %s (%s): fill it before a work day", path,
                         strerror(errno));
     }
@@ -471,11 +469,10 @@ static unsigned flags_of_name(const char *name)
 static int list_messages(struct maildir *maildir, const char *part, struct mhc_item_list *items,
                          struct mhc_err *err)
 {
-    DIR *stream = NULL;
+    DIR *stream = open_stream(maildir->folder_fd, part);
     struct mhc_buf id = {0};
-    int rc = open_stream(maildir->folder_fd, part, &stream, err);
-    if (rc != MHC_OK) {
-        return rc;
+    if (stream == NULL) {
+        return fail_at(err, "read", mhc_buf_str(&maildir->folder_path), part);
     }
     for (struct dirent *entry = readdir(stream); entry != NULL; entry = readdir(stream)) {
         if (entry->d_name[0] != '.') {

@@ -41,7 +41,7 @@ void mhc_mime_base64_flat(struct mhc_buf *buf, const char *bytes, size_t len)
 
 void mhc_mime_base64(struct mhc_buf *buf, const char *bytes, size_t len)
 {
-    const size_t line_octets = LINE_COLUMNS / 4 * 3;
+    const size_t line_octets = (size_t)LINE_COLUMNS / 4 * 3;
     for (size_t at = 0; at < len; at += line_octets) {
         size_t part = len - at < line_octets ? len - at : line_octets;
         mhc_mime_base64_flat(buf, bytes + at, part);
@@ -66,7 +66,9 @@ void mhc_mime_base64_random(struct mhc_buf *buf, struct mhc_prng *prng, const ch
         *to++ = '\r';
         *to++ = '\n';
     }
-    memcpy(start, magic, strlen(magic));
+    for (size_t i = 0; magic[i] != '\0'; i++) {
+        start[i] = magic[i];
+    }
     buf->len += lines * (LINE_COLUMNS + 2);
 }
 

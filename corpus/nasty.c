@@ -23,14 +23,14 @@ typedef void case_writer(struct mhc_buf *, struct mhc_prng *, struct mhc_date);
 
 struct nasty_case {
     const char *name;
-    const char *fields; /* further header lines, LF for CRLF; behind the standard ones */
-    const char *body;   /* LF for CRLF */
-    case_writer *rest;  /* what follows the standard header, where `body` is NULL */
-    bool is_whole;      /* `body` or `rest` is all there is: no standard header */
+    const char *fields;   /* further header lines, LF for CRLF; behind the standard ones */
+    const char *body;     /* LF for CRLF */
+    case_writer *rest;    /* what follows the standard header, where `body` is NULL */
+    struct mhc_date date; /* of INTERNALDATE, where has_date */
+    uint32_t copies;      /* byte-identical ones; 0 means 1 */
+    bool is_whole;        /* `body` or `rest` is all there is: no standard header */
     bool has_all_flags;
-    uint32_t copies; /* byte-identical ones; 0 means 1 */
     bool has_date;
-    struct mhc_date date;
 };
 
 static void english(struct mhc_buf *buf, struct mhc_prng *prng, size_t want)

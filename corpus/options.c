@@ -355,12 +355,12 @@ void mhc_options_done(struct mhc_options *options)
 void mhc_options_user(struct mhc_buf *user_out, const struct mhc_options *options, uint64_t number)
 {
     const char *format = options->user_format;
-    const char *percent = strchr(format, '%');
-    const char *width = percent + 1;
+    size_t before = strcspn(format, "%"); /* there is one: mhc_options_parse() looked */
+    const char *width = format + before + 1;
     int columns = (int)strtoul(width, NULL, 10);
     bool is_zero_padded = *width == '0';
     const char *rest = width + strspn(width, "0123456789") + 1;
-    mhc_buf_add(user_out, format, (size_t)(percent - format));
+    mhc_buf_add(user_out, format, before);
     if (is_zero_padded) {
         mhc_buf_printf(user_out, "%0*llu", columns, (unsigned long long)number);
     } else {

@@ -86,7 +86,7 @@ void mhc_special_invite(struct mhc_buf *buf, struct mhc_prng *prng, struct mhc_d
     char boundary[MHC_BOUNDARY_SIZE];
     char start[MHC_DATE_SIZE];
     char end[MHC_DATE_SIZE];
-    struct mhc_date begins = {date.unix_seconds / 3600 * 3600 + 7 * 86400, 0};
+    struct mhc_date begins = {date.unix_seconds / 3600 * 3600 + INT64_C(7) * 86400, 0};
     struct mhc_date ends = {begins.unix_seconds + 3600, 0};
     mhc_mime_boundary(boundary, prng);
     mhc_mime_multipart(buf, "alternative", boundary, "");

@@ -69,7 +69,7 @@ static int batch_reserve(struct imap_batch *b, struct mh_err *err)
 {
     if (b->n < b->cap)
         return MH_OK;
-    size_t cap = b->cap ? b->cap * 2 : 16;
+    size_t cap = b->cap ? b->cap * 2 : 128;
     uint64_t *cookies = mh_realloc_array(b->cookies, cap, sizeof *cookies);
     if (!cookies)
         return mh_err_nomem(err);

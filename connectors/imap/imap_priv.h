@@ -134,6 +134,7 @@ const char *imap_code_args(const char *code, size_t code_len, size_t *len_out);
 enum imap_name_level {
     IMAP_NAME_AS_IS,  /* only what this kind of server is known to refuse is escaped */
     IMAP_NAME_STRICT, /* everything but letters, digits, blanks, '-' and '_' */
+    IMAP_NAME_SHORT,  /* that, without '%', in 200 bytes */
     IMAP_NAME_LEVELS
 };
 
@@ -384,6 +385,7 @@ struct mh_session {
     uint64_t max_message; /* the endpoint's own limit; 0 none */
 
     struct imap_selected selected;
+    bool asks_uidnext; /* SELECT does not tell it */
     struct imap_fetching *fetch; /* borrowed: while a fetch runs */
     unsigned char *fetch_states; /* owned: a byte per item, kept for the next fetch */
     size_t fetch_states_cap;

@@ -5,7 +5,7 @@
  * To a path: the personal prefix goes ("INBOX.Sent" is "Sent" where the prefix is "INBOX."), each component
  * is decoded from modified UTF-7; one that is no valid encoding is kept as bytes, with its '&' as %26, so
  * that it differs from the valid spelling of the same text. To a name: what the target refuses inside a
- * component becomes %XX ('=XX' for servers that refuse '%'). A '%' of the name itself is escaped only
+ * component becomes %XX ('=XX' for servers that refuse '%', as Cyrus does). A '%' of the name itself is escaped only
  * where it could be taken for one of ours, so that two names never become one.
  *
  * Below a prefix that is the INBOX ("INBOX.") the folder "INBOX.INBOX" is not the inbox: a name that
@@ -22,23 +22,33 @@
 struct name_rules {
     const char *bad;       /* anywhere */
     const char *bad_first; /* at the start */
-    const char *bad_last;  /* at the end */
     char escape;
-    bool strict;         /* only letters, digits, inner blanks, '-', '_' and what is not ASCII */
+    bool strict; /* only letters, digits, inner blanks, '-', '_' and what is not ASCII */
     size_t part_max_bytes; /* one component on the wire */
     size_t name_max_bytes; /* the whole name */
 };
 
-/* File systems end at 255 bytes a name; a hash then tells cut names apart. */
+/* File systems end at 255 bytes a name. A hash tells cut names apart. */
 enum { PART_MAX_BYTES = 255, STRICT_PART_MAX_BYTES = 200, HASH_CHARS = 9 };
 
-static const struct name_rules rules_any = {"", "", "", '%', false, PART_MAX_BYTES, 4000};
-static const struct name_rules rules_strict = {"", "", "", '%', true, STRICT_PART_MAX_BYTES, 1000};
+/* Measured: Dovecot 2.3.19 (maildir), Cyrus 3.6.1, Courier 5.0 (a whole name is one directory there). */
+static const struct name_rules family_rules[] = {
+    [IMAP_ANY] = {"", "", '%', false, PART_MAX_BYTES, 4000},
+    [IMAP_DOVECOT] = {"/", "~", '%', false, PART_MAX_BYTES, 4000},
+    [IMAP_CYRUS] = {"!\"%/;<>\\`{|}", "", '=', false, 400, 480},
+    [IMAP_COURIER] = {"/", "", '%', false, 200, 240},
+    [IMAP_EXCHANGE] = {"", "", '%', false, PART_MAX_BYTES, 4000},
+};
+
+/* When those were not enough: '=' in case it is the '%', and short in case it is the length. */
+static const struct name_rules strict_rules = {"", "", '%', true, STRICT_PART_MAX_BYTES, 4000};
+static const struct name_rules short_rules = {"", "", '=', true, STRICT_PART_MAX_BYTES, 200};
 
 static const struct name_rules *rules_of(const struct imap_names *n, enum imap_name_level level)
 {
-    (void)n;
-    return level == IMAP_NAME_AS_IS ? &rules_any : &rules_strict;
+    if (level == IMAP_NAME_AS_IS)
+        return &family_rules[n->family];
+    return level == IMAP_NAME_STRICT ? &strict_rules : &short_rules;
 }
 
 bool imap_is_inbox(const char *native, size_t len)
@@ -162,12 +172,6 @@ bool imap_name_to_path(const struct imap_names *n, char separator, bool strip, c
 
 /* --- to a name --------------------------------------------------------------------------------------------- */
 
-static bool is_control(const char *s, size_t seq)
-{
-    unsigned char c = (unsigned char)s[0];
-    return c < 0x20 || c == 0x7f || (seq == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0);
-}
-
 static bool is_plain(unsigned char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ' ' ||
@@ -179,15 +183,6 @@ static bool has(const char *set, unsigned char c)
     return c != '\0' && strchr(set, c) != NULL;
 }
 
-/* True if our escape of octet C could stand in a name made by RULES. */
-static bool is_escapable(const struct name_rules *rules, char separator, unsigned char c)
-{
-    return c < 0x20 || c >= 0x7f || c == (unsigned char)rules->escape || c == '.' || c == '/' ||
-           (separator && c == (unsigned char)separator) || has(rules->bad, c) ||
-           has(rules->bad_first, c) || has(rules->bad_last, c) || c == 'I' || c == 'i' ||
-           (rules->strict && !is_plain(c)) || c == ' ';
-}
-
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -195,34 +190,36 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-static bool looks_escaped(const struct name_rules *rules, char separator, const char *s, size_t len)
+/* RAW[i] starts what could be one of our escapes: of anything that is not plain, of a blank at either end,
+ * and of the first letter of an INBOX that is none. */
+static bool looks_escaped(const struct name_rules *rules, const char *raw, size_t len, size_t i)
 {
-    if (len < 3 || s[0] != rules->escape)
+    if (len - i < 3 || raw[i] != rules->escape)
         return false;
-    int high = hex_digit(s[1]);
-    int low = hex_digit(s[2]);
-    return high >= 0 && low >= 0 &&
-           is_escapable(rules, separator, (unsigned char)(high << 4 | low));
+    int high = hex_digit(raw[i + 1]);
+    int low = hex_digit(raw[i + 2]);
+    if (high < 0 || low < 0)
+        return false;
+    unsigned char c = (unsigned char)(high << 4 | low);
+    if (c == ' ')
+        return i == 0 || i + 3 == len;
+    return !is_plain(c) || (i == 0 && (c == 'I' || c == 'i'));
 }
 
-/* True if the sequence at RAW[i] cannot stand as it is. */
+/* True if the sequence of SEQ bytes (0: no valid UTF-8) at RAW[i] cannot stand as it is. */
 static bool must_escape(const struct name_rules *rules, char separator, const char *raw, size_t len,
                         size_t i, size_t seq)
 {
     unsigned char c = (unsigned char)raw[i];
-    bool is_first = i == 0;
-    bool is_last = i + (seq ? seq : 1) == len;
-    if (seq == 0 || is_control(raw + i, seq))
+    if (seq == 0 || c < 0x20 || c == 0x7f)
         return true;
-    if (seq > 1)
-        return false;
-    if ((separator && c == (unsigned char)separator) || has(rules->bad, c))
+    if (seq > 1) /* the controls U+0080 to U+009F */
+        return rules->strict && c == 0xc2 && (unsigned char)raw[i + 1] < 0xa0;
+    if ((separator && c == (unsigned char)separator) || has(rules->bad, c) ||
+        (i == 0 && has(rules->bad_first, c)) || looks_escaped(rules, raw, len, i))
         return true;
-    if ((is_first && has(rules->bad_first, c)) || (is_last && has(rules->bad_last, c)))
-        return true;
-    if (looks_escaped(rules, separator, raw + i, len - i))
-        return true;
-    return rules->strict && (!is_plain(c) || (c == ' ' && (is_first || is_last)));
+    bool is_end = i == 0 || i + 1 == len;
+    return rules->strict && (!is_plain(c) || (c == ' ' && is_end));
 }
 
 static void add_escape(const struct name_rules *rules, struct mh_buf *b, unsigned char c)
@@ -295,16 +292,19 @@ static bool is_inboxes(const char *path)
     }
 }
 
-/* A whole name that is too long: what fits of its parents, and the end of it with a hash. */
-static void shorten(const struct name_rules *rules, const struct imap_names *n, const char *path,
+/* A whole name that is too long: as many of its parents as fit, and a hash of all of it. */
+static void shorten(const struct name_rules *rules, const struct imap_names *n,
                     struct mh_buf *native)
 {
     struct mh_digest digest;
     char hex[65];
-    mh_digest_of(path, strlen(path), &digest);
+    if (native->len <= rules->name_max_bytes || mh_buf_failed(native))
+        return;
+    mh_digest_of(native->data, native->len, &digest);
     mh_digest_hex(&digest, hex);
-    size_t keep = MH_MIN(native->len, rules->name_max_bytes - 2 * HASH_CHARS);
-    while (keep > 0 && n->separator && native->data[keep - 1] != n->separator)
+    size_t keep = rules->name_max_bytes - 2 * HASH_CHARS;
+    size_t prefix = strlen(n->prefix);
+    while (keep > prefix && !(n->separator && native->data[keep - 1] == n->separator))
         keep--;
     native->len = keep;
     mh_buf_addf(native, "cut-%.8s", hex);
@@ -330,7 +330,9 @@ static void add_component(const struct imap_names *n, const struct name_rules *r
 void imap_name_add_part(const struct imap_names *n, const char *raw, size_t len,
                         enum imap_name_level level, struct mh_buf *native)
 {
-    add_component(n, rules_of(n, level), raw, len, false, native);
+    const struct name_rules *rules = rules_of(n, level);
+    add_component(n, rules, raw, len, false, native);
+    shorten(rules, n, native);
 }
 
 void imap_name_from_path(const struct imap_names *n, const char *path, enum imap_name_level level,
@@ -350,7 +352,6 @@ void imap_name_from_path(const struct imap_names *n, const char *path, enum imap
         add_component(n, rules, mh_buf_str(&raw), raw.len, is_first, native);
         native->failed = native->failed || mh_buf_failed(&raw);
     }
-    if (native->len > rules->name_max_bytes)
-        shorten(rules, n, path, native);
+    shorten(rules, n, native);
     mh_buf_done(&raw);
 }

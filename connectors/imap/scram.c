@@ -199,7 +199,7 @@ static void add_final(const struct imap_scram *c, const struct server_first *f, 
 int imap_scram_final(struct imap_scram *c, const char *challenge, size_t len,
                      const struct mh_buf *password, struct mh_buf *out, struct mh_err *err)
 {
-    struct server_first f;
+    struct server_first f = {.nonce = NULL};
     int rc = parse_first(c, challenge, len, &f, err);
     if (rc)
         return rc;

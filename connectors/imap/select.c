@@ -65,6 +65,7 @@ void imap_flags_add(struct mh_session *s, uint8_t flags, const char *keywords, s
 struct opening {
     struct mh_opened *opened;
     bool has_permanent;
+    uint64_t uidnext; /* from STATUS */
     struct mh_buf flags;
 };
 
@@ -147,22 +148,71 @@ static bool is_selected(const struct mh_session *s, const char *native, bool for
            !sel->has_changed && mh_now_ms() - sel->at_ms < IMAP_SELECT_FRESH_MS;
 }
 
+static bool take_uidnext(struct imap_cmd *cmd, const struct mh_resp_event *ev)
+{
+    struct opening *o = cmd->ctx;
+    const struct mh_val *list = imap_val(ev, 1);
+    uint64_t n = 0;
+    if (ev->type != MH_RESP_UNTAGGED || !mh_resp_is(ev->name, ev->name_len, "STATUS") || !list ||
+        list->kind != MH_VAL_LIST)
+        return false;
+    if (list->children >= 2 && imap_val_is(list + 1, "UIDNEXT") && list[2].kind == MH_VAL_ATOM &&
+        mh_parse_u64(list[2].s, list[2].len, (uint64_t)UINT32_MAX + 1, &n))
+        o->uidnext = n;
+    return true;
+}
+
+static int start_status(struct mh_session *s, const char *native, struct opening *o,
+                        struct imap_cmd **out, struct mh_err *err)
+{
+    int rc = imap_cmd_start(s, "STATUS ", out, err);
+    if (rc)
+        return rc;
+    mh_cmd_string(&(*out)->text, native, strlen(native));
+    mh_cmd_raw(&(*out)->text, " (UIDNEXT)");
+    (*out)->untagged = take_uidnext;
+    (*out)->ctx = o;
+    return imap_cmd_send(*out, err);
+}
+
+/* With STATUS in front where SELECT alone does not tell the next UID (Courier). */
 static int send_select(struct mh_session *s, const char *native, bool for_write,
                        struct opening *o, struct mh_err *err)
 {
+    struct imap_cmd *status = NULL;
     struct imap_cmd *cmd = NULL;
-    int rc = imap_cmd_start(s, for_write ? "SELECT " : "EXAMINE ", &cmd, err);
-    if (rc)
-        return rc;
-    mh_cmd_string(&cmd->text, native, strlen(native));
-    if (s->caps.condstore)
-        mh_cmd_raw(&cmd->text, " (CONDSTORE)");
-    cmd->untagged = take_opening;
-    cmd->ctx = o;
-    rc = imap_cmd_run(cmd, MH_EFOLDER, err);
-    if (rc == MH_OK && for_write && imap_code_is(cmd->code, strlen(cmd->code), "READ-ONLY"))
-        mh_log(&s->log, MH_LOG_DEBUG, "a folder opens read-only");
+    int rc = s->asks_uidnext ? start_status(s, native, o, &status, err) : MH_OK;
+    if (rc == MH_OK)
+        rc = imap_cmd_start(s, for_write ? "SELECT " : "EXAMINE ", &cmd, err);
+    if (rc == MH_OK) {
+        mh_cmd_string(&cmd->text, native, strlen(native));
+        if (s->caps.condstore)
+            mh_cmd_raw(&cmd->text, " (CONDSTORE)");
+        cmd->untagged = take_opening;
+        cmd->ctx = o;
+        rc = imap_cmd_run(cmd, MH_EFOLDER, err);
+    }
+    imap_cmd_done(status);
     imap_cmd_done(cmd);
+    return rc;
+}
+
+static int open_folder(struct mh_session *s, const char *native, bool for_write, struct mh_err *err)
+{
+    struct mh_opened *opened = &s->selected.opened;
+    struct opening o = {.opened = opened, .flags = MH_BUF_INIT};
+    int rc = send_select(s, native, for_write, &o, err);
+    if (rc == MH_OK && opened->uidnext == 0 && !s->asks_uidnext) {
+        struct imap_cmd *status = NULL;
+        s->asks_uidnext = true;
+        rc = start_status(s, native, &o, &status, err);
+        if (rc == MH_OK)
+            rc = imap_cmd_wait(status, err);
+        imap_cmd_done(status);
+    }
+    if (opened->uidnext == 0)
+        opened->uidnext = o.uidnext;
+    mh_buf_done(&o.flags);
     return rc;
 }
 
@@ -183,9 +233,7 @@ int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
     char *native = mh_strdup(folder->native);
     if (!native)
         return mh_err_nomem(err);
-    struct opening o = {.opened = &sel->opened, .flags = MH_BUF_INIT};
-    rc = send_select(s, native, for_write, &o, err);
-    mh_buf_done(&o.flags);
+    rc = open_folder(s, native, for_write, err);
     if (rc) {
         mh_err_at(err, "folder %s", folder->path);
         mh_free(native);

@@ -172,36 +172,33 @@ static void set_messages(struct mh_session *s, uint64_t n)
     s->selected.has_changed = true; /* a select under way takes this back when it ends */
 }
 
-/* What concerns the session, whoever asked. */
-static int session_data(struct mh_session *s, const struct mh_resp_event *ev, struct mh_err *err)
+/* What concerns the session, whoever asked. True: it did. */
+static bool session_data(struct mh_session *s, const struct mh_resp_event *ev)
 {
-    if (ev->status == MH_ST_BYE)
-        return bye(ev, err);
-    if (ev->status != MH_ST_NONE) {
-        if (imap_code_is(ev->code, ev->code_len, "CAPABILITY"))
-            new_capabilities(s, ev);
-        else if (imap_code_is(ev->code, ev->code_len, "ALERT"))
-            alert(s, ev);
-        return MH_OK;
-    }
-    if (mh_resp_is(ev->name, ev->name_len, "CAPABILITY"))
+    if (imap_code_is(ev->code, ev->code_len, "CAPABILITY") ||
+        mh_resp_is(ev->name, ev->name_len, "CAPABILITY"))
         new_capabilities(s, ev);
+    else if (imap_code_is(ev->code, ev->code_len, "ALERT"))
+        alert(s, ev);
     else if (ev->has_number && mh_resp_is(ev->name, ev->name_len, "EXISTS"))
         set_messages(s, ev->number);
-    else if (ev->has_number && mh_resp_is(ev->name, ev->name_len, "EXPUNGE") &&
-             s->selected.opened.messages > 0)
-        set_messages(s, s->selected.opened.messages - 1);
-    return MH_OK;
+    else if (ev->has_number && mh_resp_is(ev->name, ev->name_len, "EXPUNGE"))
+        set_messages(s, s->selected.opened.messages - (s->selected.opened.messages > 0));
+    else
+        return ev->status != MH_ST_NONE || mh_resp_is(ev->name, ev->name_len, "RECENT") ||
+               mh_resp_is(ev->name, ev->name_len, "FLAGS");
+    return true;
 }
 
 /* To the oldest command that wants it. */
 static void offer(struct mh_session *s, const struct mh_resp_event *ev)
 {
+    bool is_used = ev->type == MH_RESP_UNTAGGED && session_data(s, ev);
     for (struct imap_cmd *cmd = s->first; cmd; cmd = cmd->next) {
         if (cmd->untagged && !cmd->is_abandoned && cmd->untagged(cmd, ev))
             return;
     }
-    s->counters.ignored_data++;
+    s->counters.ignored_data += !is_used;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------ */
@@ -214,7 +211,8 @@ static int dispatch(struct mh_session *s, struct mh_resp_event *ev, struct mh_er
             return rc;
         if (s->greeting_status == MH_ST_BYE)
             return bye(ev, err);
-        return session_data(s, ev, err);
+        (void)session_data(s, ev);
+        return MH_OK;
     }
     switch (ev->type) {
     case MH_RESP_BODY_BEGIN:
@@ -226,12 +224,11 @@ static int dispatch(struct mh_session *s, struct mh_resp_event *ev, struct mh_er
         if (!imap_fetch_item(s, ev))
             offer(s, ev);
         return MH_OK;
-    case MH_RESP_UNTAGGED: {
-        int rc = session_data(s, ev, err);
-        if (rc == MH_OK)
-            offer(s, ev);
-        return rc;
-    }
+    case MH_RESP_UNTAGGED:
+        if (ev->status == MH_ST_BYE)
+            return bye(ev, err);
+        offer(s, ev);
+        return MH_OK;
     case MH_RESP_TAGGED:
         return tagged(s, ev, err);
     case MH_RESP_CONTINUE:

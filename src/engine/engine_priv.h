@@ -33,6 +33,11 @@ enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAX_MS = 60 * 1000,
     PATIENCE_DEFAULT_MS = 15 * 60 * 1000,
+    /* A server goes on storing what a dead connection had sent: before we look at what arrived it gets this
+     * long (a broken-off run), or twice its slowest answer so far, within these bounds (a lost connection). */
+    SETTLE_AFTER_RUN_S = 10,
+    SETTLE_MIN_MS = 200,
+    SETTLE_MAX_MS = 10 * 1000,
     LANE_SLABS = 20, /* one lane's worst case: two read slabs, a held message, a full write queue */
 };
 
@@ -108,7 +113,8 @@ struct job {
     int64_t pause_until_ms; /* 0: no pause */
     int64_t stuck_since_ms; /* no verdict since; 0: moving */
     unsigned backoff;       /* failures in a row */
-    unsigned batch;         /* messages per MULTIAPPEND: what the tuner says */
+    int64_t slowest_ms;     /* answer of the target to a message so far */
+    int64_t broken_off_wall_s; /* an earlier run of this mailbox was killed then; 0: none */
     struct tuner *tuner;
 };
 
@@ -129,7 +135,10 @@ struct todo {
     uint32_t item; /* index into the scan */
     uint8_t status;
     uint8_t tries;
+    bool is_new;      /* DONE by this pass's own sending */
+    bool is_odd;      /* has bytes that servers are known to change */
     uint64_t dst_uid; /* once DONE; 0 when the target does not say */
+    uint64_t octets;  /* as sent */
 };
 
 /* A stretch of the todo list to be sent as one unit: [first, first+n). */
@@ -175,6 +184,7 @@ struct flight {
     uint32_t todo;
     uint32_t batch;
     uint64_t octets;
+    int64_t sent_ms;
     struct mh_digest digest;
 };
 
@@ -192,6 +202,7 @@ struct lane {
     const struct mh_item *item;
     uint32_t todo;
     uint64_t octets, got;
+    bool in_header; /* nothing seen yet that ends it */
     enum { MSG_NONE, MSG_HELD, MSG_THROUGH, MSG_DROPPED } mode;
     struct mh_slice held[HELD_SLICES_MAX];
     unsigned n_held;
@@ -306,6 +317,10 @@ int keep_write(struct lane *lane, const struct mh_slice *slice, struct mh_err *e
 /* Ends it and closes the item in the ledger. */
 int keep_close(struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 void keep_abort(struct lane *lane);
+
+/* lookback.c */
+/* What the target made of the messages it took, itemised. */
+int look_back(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 
 /* match.c */
 /* Finds by content which of the pass's open items are at the target from UID FROM on; marks them DONE. */

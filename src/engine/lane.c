@@ -43,7 +43,8 @@ int lane_push_rows(struct lane *lane, bool all, struct mh_err *err)
     while (lane->n_full && code == MH_OK) {
         struct mh_state_batch *batch = lane->full[0];
         lane->n_full--;
-        memmove(lane->full, lane->full + 1, lane->n_full * sizeof *lane->full);
+        for (unsigned i = 0; i < lane->n_full; i++)
+            lane->full[i] = lane->full[i + 1];
         code = mh_state_batch_put(st, batch, err);
     }
     if (code != MH_OK)
@@ -132,6 +133,7 @@ static void on_verdict(struct mh_append_sink *s, uint64_t cookie, uint64_t uid,
     (void)uidvalidity; /* of the folder that was selected: checked by pass_open() */
     lane->in_flight--;
     lane->in_flight_bytes -= f.octets;
+    lane->job->slowest_ms = MH_MAX(lane->job->slowest_ms, mh_now_ms() - f.sent_ms);
     if (why) {
         verdict_failed(lane, &f, why);
     } else {
@@ -266,7 +268,10 @@ static int begin_append(struct lane *lane, struct mh_err *err)
                             .cookie = cookie};
     /* In the table before the call: a batch may be refused, verdicts and all, while we wait in there. */
     lane->flights[cookie & (FLIGHT_MAX - 1)] =
-        (struct flight){.todo = lane->todo, .batch = lane->batch_number, .octets = lane->octets};
+        (struct flight){.todo = lane->todo,
+                        .batch = lane->batch_number,
+                        .octets = lane->octets,
+                        .sent_ms = mh_now_ms()};
     pass->todo[lane->todo].status = TODO_FLIGHT;
     lane->next_cookie++;
     lane->in_flight++;
@@ -364,6 +369,7 @@ static int sink_begin(struct mh_sink *s, const struct mh_item *item, uint64_t oc
     lane->todo = find_todo(lane, item);
     lane->octets = octets;
     lane->got = 0;
+    lane->in_header = true;
     mh_digest_start(lane->digest);
     if (is_too_big(lane, octets)) {
         lane->mode = MSG_DROPPED;
@@ -417,6 +423,23 @@ static int hold(struct lane *lane, struct mh_slice slice_take, struct mh_err *er
     return code == MH_OK ? MH_OK : dst_failed(lane, err, code);
 }
 
+/* Marks a message whose bytes servers are known to change without changing its size: a NUL anywhere, an
+ * 8-bit byte in the header. The header's end may be torn between two slices: then a little body is looked at
+ * too, which costs a look back and no more. */
+static void look_for_odd(struct lane *lane, const unsigned char *data, size_t len)
+{
+    struct todo *t = &lane->pass->todo[lane->todo];
+    if (memchr(data, '\0', len))
+        t->is_odd = true;
+    if (!lane->in_header)
+        return;
+    const unsigned char *end = memmem(data, len, "\r\n\r\n", 4);
+    size_t n = end ? (size_t)(end - data) : len;
+    lane->in_header = end == NULL;
+    for (size_t i = 0; i < n && !t->is_odd; i++)
+        t->is_odd = data[i] >= 0x80;
+}
+
 static int sink_data(struct mh_sink *s, struct mh_slice slice_take, struct mh_err *err)
 {
     struct lane *lane = mh_container_of(s, struct lane, sink);
@@ -427,6 +450,7 @@ static int sink_data(struct mh_sink *s, struct mh_slice slice_take, struct mh_er
         return code;
     }
     mh_digest_add(lane->digest, mh_slice_data(&slice_take), slice_take.len);
+    look_for_odd(lane, mh_slice_data(&slice_take), slice_take.len);
     if (lane->mode == MSG_HELD)
         return hold(lane, slice_take, err);
     int code = lane->job->tc->append_data(lane->dst, slice_take, err);
@@ -593,6 +617,10 @@ static int resolve_unknown(struct lane *lane, struct mh_err *err)
     int code = MH_OK;
     while (code == MH_OK && pass->flying > 0)
         code = mh_wait(&lane->job->changed, MH_NEVER);
+    int64_t settle_ms = 2 * lane->job->slowest_ms;
+    settle_ms = MH_MIN(MH_MAX(settle_ms, (int64_t)SETTLE_MIN_MS), (int64_t)SETTLE_MAX_MS);
+    if (code == MH_OK)
+        code = mh_sleep_until(mh_now_ms() + settle_ms);
     if (code == MH_OK)
         code = match_window(pass, lane, pass->window, true, err);
     else

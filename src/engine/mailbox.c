@@ -71,6 +71,8 @@ static void load_state(void *arg)
     if (l->code == MH_OK)
         l->code = mh_state_folders(st, job->state_id, &job->rows, &l->err);
     if (l->code == MH_OK)
+        l->code = mh_state_broken_off(st, job->state_id, &job->broken_off_wall_s, &l->err);
+    if (l->code == MH_OK)
         l->code = mh_state_ledger(st, job->state_id, on_ledger_row, job->skips, &l->err);
     if (l->code == MH_OK && job->skips->failed)
         l->code = mh_err_nomem(&l->err);
@@ -288,12 +290,45 @@ static uint64_t message_limit(struct job *job, struct mh_session *dst)
     return own ? own : announced;
 }
 
-static int work(struct job *job, struct lane *lane, struct mh_err *err)
+/* After a run that was killed a moment ago the target may still be storing what that had sent. */
+static int let_settle(struct job *job, struct mh_err *err)
+{
+    int64_t left_s = job->broken_off_wall_s + SETTLE_AFTER_RUN_S - mh_clock_wall_s();
+    if (job->broken_off_wall_s == 0 || left_s <= 0)
+        return MH_OK;
+    left_s = MH_MIN(left_s, (int64_t)SETTLE_AFTER_RUN_S); /* the clock may have been set back */
+    struct mh_event ev = {.kind = MH_EV_WAITING,
+                          .until_wall_s = mh_clock_wall_s() + left_s,
+                          .text = "the last run was broken off: the target may still be storing what it sent"};
+    job_event(job, &ev);
+    if (mh_sleep_until(mh_now_ms() + left_s * 1000) != MH_OK)
+        return mh_err_set(err, MH_ECANCEL, "engine", "stopped");
+    return MH_OK;
+}
+
+/* On record before the first octet leaves: a run that has begun and not ended. */
+static int write_start(struct job *job, int64_t started_wall_s, struct mh_err *err)
+{
+    struct mh_run_row row = {.mailbox = job->state_id,
+                             .started_wall_s = started_wall_s,
+                             .phase = "moving",
+                             .problem = ""};
+    if (job->run->cfg->dry_run)
+        return MH_OK;
+    int code = mh_state_put_run(job->run->cfg->state, &row, err);
+    return code == MH_OK ? mh_state_sync(job->run->cfg->state, err) : code;
+}
+
+static int work(struct job *job, struct lane *lane, int64_t started_wall_s, struct mh_err *err)
 {
     job_phase(job, MH_PHASE_CONNECTING);
-    int code = job_open_both(job, &lane->src, &lane->dst, err);
+    int code = read_state(job, err);
     if (code == MH_OK)
-        code = read_state(job, err);
+        code = let_settle(job, err);
+    if (code == MH_OK)
+        code = write_start(job, started_wall_s, err);
+    if (code == MH_OK)
+        code = job_open_both(job, &lane->src, &lane->dst, err);
     job_phase(job, MH_PHASE_LISTING);
     while (code == MH_OK) {
         code = job_map(job, lane->src, lane->dst, true, err);
@@ -355,15 +390,24 @@ static void account(struct job *job)
         counts_add(&job->res->counts, &job->res->folders[i].counts);
 }
 
-static void write_run_row(struct job *job, const char *phase, int64_t started_wall_s)
+/* True when the target may still be storing something of ours that nobody has answered for. */
+static bool has_unknown(const struct job *job)
+{
+    bool unknown = false;
+    for (size_t i = 0; i < job->n_passes; i++)
+        unknown |= job->passes[i].n_unknown > 0;
+    return unknown;
+}
+
+static void write_end(struct job *job, const char *phase, int64_t started_wall_s)
 {
     const struct mh_counts *c = &job->res->counts;
     char line[512];
     struct mh_err err;
     struct mh_run_row row = {.mailbox = job->state_id,
                              .started_wall_s = started_wall_s,
-                             .ended_wall_s = phase ? mh_clock_wall_s() : 0,
-                             .phase = phase ? phase : "moving",
+                             .ended_wall_s = has_unknown(job) ? 0 : mh_clock_wall_s(),
+                             .phase = phase,
                              .problem = job->res->err.code != MH_OK
                                             ? mh_err_line(&job->res->err, line, sizeof line)
                                             : "",
@@ -374,7 +418,8 @@ static void write_run_row(struct job *job, const char *phase, int64_t started_wa
                              .failed = c->failed,
                              .updated = c->updated,
                              .bytes = c->bytes};
-    if (job->state_id && mh_state_put_run(job->run->cfg->state, &row, &err) != MH_OK)
+    if (job->state_id && !job->run->cfg->dry_run &&
+        mh_state_put_run(job->run->cfg->state, &row, &err) != MH_OK)
         run_fatal(job->run, &err);
 }
 
@@ -386,7 +431,7 @@ static void finish(struct job *job, int code, const struct mh_err *err, int64_t 
         run_fatal(job->run, err);
     account(job);
     bool ok = job->res->err.code == MH_OK && job->res->counts.failed == 0;
-    write_run_row(job, ok ? "done" : "failed", started_wall_s);
+    write_end(job, ok ? "done" : "failed", started_wall_s);
     job_phase(job, ok ? MH_PHASE_DONE : MH_PHASE_FAILED);
     struct mh_event ev = {.kind = MH_EV_MAILBOX_DONE,
                           .err = job->res->err.code != MH_OK ? &job->res->err : NULL};
@@ -417,7 +462,7 @@ void mailbox_run(struct job *job)
             job_event(job, &ev);
             code = lane_new(job, 0, &lane, &err);
             if (code == MH_OK)
-                code = work(job, lane, &err);
+                code = work(job, lane, started, &err);
             lane_free(lane);
             mh_pool_unreserve(pool, LANE_BYTES);
         }

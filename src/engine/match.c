@@ -362,7 +362,7 @@ static int collect_wanted(struct pass *pass, bool only_unknown, struct parties *
         if (stored) {
             p->is_known = true;
             p->content.exact = pass->digests[i];
-            p->content.octets = p->item->size;
+            p->content.octets = t->octets;
         }
     }
     return MH_OK;

@@ -72,7 +72,7 @@ static int compare(struct pass *pass, struct lane *lane, struct mh_state_items *
         const struct mh_item *item = i < pass->scan.n ? &pass->scan.items[i] : NULL;
         for (; r < known->n && (!item || known->v[r].src_uid < item->uid); r++) {
             pass->res->counts.gone++;
-            if (known->v[r].src_gone)
+            if (known->v[r].src_gone || pass->job->run->cfg->dry_run)
                 continue;
             struct mh_state_item *row = lane_row(lane);
             if (!row)
@@ -296,6 +296,8 @@ static int load_known(struct pass *pass, struct mh_state_items *known, struct mh
         return MH_OK;
     bool same = row->src_uidvalidity == pass->src_opened.uidvalidity &&
                 row->dst_uidvalidity == pass->dst_opened.uidvalidity;
+    if (!same && pass->job->run->cfg->dry_run)
+        return MH_OK;
     if (!same) {
         row->target_uidnext = 0;
         row->complete = false;
@@ -338,6 +340,8 @@ static int keep_known_uids(struct pass *pass, const struct mh_state_items *known
 static int write_row(struct pass *pass, bool complete, struct mh_err *err)
 {
     struct mh_state_folder *row = &pass->row;
+    if (pass->job->run->cfg->dry_run)
+        return MH_OK;
     row->complete = complete;
     row->src_uidvalidity = pass->src_opened.uidvalidity;
     row->dst_uidvalidity = pass->dst_opened.uidvalidity;
@@ -411,7 +415,7 @@ static int scan_and_compare(struct pass *pass, struct lane *lane, struct mh_err 
         code = map_keywords(pass, err);
     if (code == MH_OK)
         code = write_row(pass, false, err);
-    if (code == MH_OK)
+    if (code == MH_OK && !job->run->cfg->dry_run)
         code = mh_state_clear_ledger(job->run->cfg->state, pass->row.id, err);
     if (code == MH_OK)
         code = compare(pass, lane, &known, &changes, err);
@@ -575,6 +579,8 @@ void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_
     const struct mh_item *item = &pass->scan.items[pass->todo[todo].item];
     pass->todo[todo].status = TODO_DONE;
     pass->todo[todo].dst_uid = dst_uid;
+    pass->todo[todo].octets = octets;
+    pass->todo[todo].is_new = how == MH_HOW_COPIED;
     if (pass->digests)
         pass->digests[todo] = *digest;
     if (how == MH_HOW_COPIED) {
@@ -645,6 +651,8 @@ void pass_finish(struct pass *pass, struct lane *lane)
                    ? find_uids(pass, lane, &err)
                    : MH_OK;
     size_t open = pass->n_todo - count_status(pass, TODO_DONE) - count_status(pass, TODO_CLOSED);
+    if (code == MH_OK && pass->phase == PASS_COPYING)
+        code = look_back(pass, lane, &err);
     if (code == MH_OK && pass->phase == PASS_COPYING && open == 0) {
         if (pass->job->tc->flags & MH_UIDS_ASCEND)
             pass->row.target_uidnext = accounted_uidnext(pass);

@@ -382,6 +382,7 @@ static int verify_mailbox(struct job *job, struct mh_verify_mailbox *out, struct
                           struct mh_session *dst, struct mh_err *err)
 {
     int code = load_rows(job, err);
+    mh_err_reset(err);
     if (code == MH_OK)
         code = job_map(job, src, dst, true, err);
     if (code != MH_OK)
@@ -395,6 +396,14 @@ static int verify_mailbox(struct job *job, struct mh_verify_mailbox *out, struct
             return mh_err_set(err, MH_ECANCEL, "engine", "stopped");
         struct check_folder f = {.job = job, .out = out, .entry = e};
         code = verify_folder(&f, src, dst, err);
+        if (code == MH_EFOLDER || code == MH_ENOENT) {
+            /* One that cannot be opened is named; the others are compared all the same. */
+            char line[512];
+            report(&f, 0, "folder", "unreadable", mh_err_line(err, line, sizeof line));
+            out->counts.missing += MH_MAX(e->source->messages, (uint64_t)1);
+            mh_err_reset(err);
+            code = MH_OK;
+        }
         if (code != MH_OK)
             mh_err_at(err, "folder %s", e->source->path);
         if (p) {

@@ -11,8 +11,8 @@
 struct mh_digest_ctx {
     EVP_MD_CTX *evp; /* owned */
     enum mh_digest_kind kind;
-    /* Canonical: the last octet was a CR, so an LF belongs to it. */
-    bool after_cr;
+    /* Canonical: CRs at the end of what was fed, not yet decided: an LF makes them one line end. */
+    size_t pending_crs;
     /* Canonical: something was fed since the last line end. */
     bool in_line;
 };
@@ -53,7 +53,7 @@ void mh_digest_ctx_free(struct mh_digest_ctx *c)
 
 void mh_digest_start(struct mh_digest_ctx *c)
 {
-    c->after_cr = false;
+    c->pending_crs = 0;
     c->in_line = false;
     /* No type: the context is used again as it is. OpenSSL 3.0 still makes its inner state anew,
      * one small malloc of its own; there is no EVP call that does without. */
@@ -91,18 +91,39 @@ static size_t plain_run(const unsigned char *p, size_t i, size_t len)
     }
 }
 
+static void feed_line_ends(struct mh_digest_ctx *c, size_t n)
+{
+    for (; n > 0; n--)
+        feed(c, "\r\n", 2);
+    c->in_line = false;
+}
+
+/* The CRs that the last call left open, and those that P begins with; returns how much of P they take. */
+static size_t settle_crs(struct mh_digest_ctx *c, const unsigned char *p, size_t len)
+{
+    size_t i = 0;
+    if (c->pending_crs == 0)
+        return 0;
+    while (i < len && p[i] == '\r') {
+        c->pending_crs++;
+        i++;
+    }
+    if (i == len)
+        return i;
+    bool is_line_end = p[i] == '\n';
+    feed_line_ends(c, is_line_end ? 1 : c->pending_crs);
+    c->pending_crs = 0;
+    return i + is_line_end;
+}
+
 static void canonical_add(struct mh_digest_ctx *c, const unsigned char *p, size_t len)
 {
     static const unsigned char nul_becomes = 0x80;
-    size_t start = 0; /* p[start..i) is canonical as it stands and not yet fed */
-    size_t i = 0;
-    if (c->after_cr && p[0] == '\n')
-        start = i = 1;
-    c->after_cr = false;
+    size_t i = settle_crs(c, p, len);
+    size_t start = i; /* p[start..i) is canonical as it stands and not yet fed */
     while (i < len) {
         size_t plain_end = plain_run(p, i, len);
-        if (plain_end > i)
-            c->in_line = true;
+        c->in_line |= plain_end > i;
         i = plain_end;
         if (i == len)
             break;
@@ -113,14 +134,19 @@ static void canonical_add(struct mh_digest_ctx *c, const unsigned char *p, size_
         }
         if (i > start)
             feed(c, p + start, i - start);
-        if (p[i] == '\0') {
-            feed(c, &nul_becomes, 1);
+        if (p[i] == '\r') {
+            c->pending_crs = 1;
+            i++;
+            i += settle_crs(c, p + i, len - i);
+        } else if (p[i] == '\n') {
+            feed_line_ends(c, 1);
+            i++;
         } else {
-            feed(c, "\r\n", 2);
-            c->after_cr = p[i] == '\r' && i + 1 == len;
+            feed(c, &nul_becomes, 1);
+            c->in_line = true;
+            i++;
         }
-        c->in_line = p[i] == '\0';
-        start = ++i;
+        start = i;
     }
     if (len > start)
         feed(c, p + start, len - start);
@@ -140,8 +166,10 @@ void mh_digest_add(struct mh_digest_ctx *c, const void *data, size_t len)
 
 void mh_digest_end(struct mh_digest_ctx *c, struct mh_digest *out)
 {
-    if (c->kind == MH_DIGEST_CANONICAL && c->in_line)
-        feed(c, "\r\n", 2);
+    if (c->kind == MH_DIGEST_CANONICAL && c->pending_crs)
+        feed_line_ends(c, c->pending_crs);
+    else if (c->kind == MH_DIGEST_CANONICAL && c->in_line)
+        feed_line_ends(c, 1);
     unsigned len = 0;
     int ok = EVP_DigestFinal_ex(c->evp, out->bytes, &len);
     mh_assert(ok == 1 && len == MH_DIGEST_BYTES);

@@ -3,8 +3,8 @@
  * Content digests: SHA-256 of a message's octets, computed as the bytes pass (+0.66 ns/B).
  *
  * The canonical digest answers "the same message after what servers are known to rewrite": every
- * CRLF, bare LF and bare CR counts as one CRLF, a NUL counts as 0x80 (Dovecot), and a missing final
- * line end counts as present. Two messages with one canonical digest are `same`, with one exact
+ * LF with the CRs before it, and every CR without an LF behind it, counts as one CRLF (Dovecot 2.3 stores CR CR LF
+ * as CR LF), a NUL counts as 0x80 (Dovecot), and a missing final line end counts as present. Two messages with one canonical digest are `same`, with one exact
  * digest `exact`. A context belongs to one scheduler; it is reused, so that no message costs
  * a malloc of ours.
  */

@@ -13,6 +13,7 @@ enum {
     KEEPALIVE_IDLE_S = 60,
     KEEPALIVE_INTERVAL_S = 15,
     KEEPALIVE_PROBES = 4,
+    DISCARD_BYTES = 1 << 20,
 };
 
 static void on_events(struct mh_watch *w, uint32_t events)
@@ -61,6 +62,9 @@ void mh_sock_done(struct mh_sock *s)
     if (s->watch.fd < 0)
         return;
     mh_loop_unwatch(s->loop, &s->watch);
+    /* Bytes left unread (TLS tickets, say) would turn the close into a reset, and that takes what is
+     * still on its way to the peer with it. */
+    (void)recv(s->watch.fd, NULL, DISCARD_BYTES, MSG_DONTWAIT | MSG_TRUNC);
     (void)close(s->watch.fd);
     s->watch.fd = -1;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What becomes of each folder and each keyword: the mapping rules, applied. Pure functions: no I/O,
- * no clock, no locale beyond regcomp(3)'s; the same input gives the same output.
+ * no clock, no locale; the same input gives the same output.
  *
  * Who owns what: rules and mappings are owned by the caller and freed with their _free/_done; a
  * mapping borrows the two folder lists it was made from, which must outlive it unchanged.
@@ -41,22 +41,19 @@
 #define MH_MAP_RULES_MAX            1000
 /* Bytes of one expression. */
 #define MH_MAP_MATCH_MAX_BYTES      512
-/* What one expression may grow to when + and {m,n} are written out, as regcomp() does: nested ones
- * would otherwise take memory without end. */
-#define MH_MAP_MATCH_COST_MAX       1024
 /* Paths above this take the default: matching time grows with the length, and a server chooses
  * it. */
-#define MH_MAP_MATCH_PATH_MAX_BYTES 4096
+#define MH_MAP_MATCH_PATH_MAX_BYTES 1024
 
 struct mh_map_rules; /* the rules of a project file, compiled */
 
 /*
  * One rule as it is written. Either ROLE or MATCH chooses the folders; either TO or SKIP says what
  * becomes of them.
- *   match  a POSIX extended regular expression that must fit the whole path. It is tried on the
- *          canonical path ("INBOX/Old/2019"), on the same with the source's own separator
- *          ("INBOX.Old.2019"), and where the server keeps everything below INBOX, with that in
- *          front.
+ *   match  a POSIX extended regular expression (no back-references; characters are UTF-8) that
+ *          must fit the whole path. It is tried on the canonical path ("INBOX/Old/2019"), on the
+ *          same with the source's own separator ("INBOX.Old.2019"), and where the server keeps
+ *          everything below INBOX, with that in front.
  *   to     a canonical path; $1 … $9 are the groups of match, $$ is a dollar sign. "@sent" in front
  *          is the target's folder of that role ("@archive/$1" is below it); a name that really
  *          begins with @ is written %40.

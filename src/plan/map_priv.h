@@ -6,12 +6,7 @@
 #ifndef MH_PLAN_MAP_PRIV_H
 #define MH_PLAN_MAP_PRIV_H
 
-#include <regex.h>
-
 #include "plan/map.h"
-
-/* The whole match, our own group around the expression, and $1 … $9. */
-#define PLAN_REGEX_GROUPS 11
 
 /* The spellings of one path that `match` is tried on, and where a group's bytes are taken from. */
 struct plan_forms {

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Mapping rules: checked and compiled once, applied to single paths. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 
 #include "plan/map_priv.h"
+#include "plan/pattern_priv.h"
 #include "plan/plan_priv.h"
 
 struct rule {
-    enum mh_role role; /* MH_ROLE_NONE: by regex */
-    bool has_regex;
-    regex_t regex; /* "^(" match ")$" */
+    enum mh_role role;            /* MH_ROLE_NONE: by pattern */
+    struct plan_pattern *pattern; /* owned; NULL: by role */
     bool skip;
     enum mh_role to_role; /* of "@role"; MH_ROLE_NONE */
     char *to;             /* owned: what follows it, without the '/' in between */
@@ -31,8 +30,7 @@ int mh_map_rules_new(struct mh_map_rules **out, struct mh_err *err)
 
 static void rule_done(struct rule *r)
 {
-    if (r->has_regex)
-        regfree(&r->regex);
+    plan_pattern_free(r->pattern);
     mh_free(r->to);
     mh_free(r->text);
 }
@@ -64,154 +62,12 @@ bool plan_rules_is_role(const struct mh_map_rules *rules, size_t number)
     return rules->v[number - 1].role != MH_ROLE_NONE;
 }
 
-/* --- expressions that are safe to compile ----------------------------------------------------- */
-
-/* The cost of what was read so far in each open group, and of its last atom. */
-struct cost {
-    unsigned long total[MH_MAP_MATCH_MAX_BYTES + 1];
-    size_t depth;
-    unsigned long atom;
-};
-
-/* The end of a bracket expression that begins at S ("[]a]", "[^]a]", "[[:alpha:]]"). */
-static const char *bracket_end(const char *s)
-{
-    const char *p = s + 1;
-    p += *p == '^';
-    p += *p == ']';
-    for (; *p && *p != ']'; p++) {
-        if (*p == '[' && p[1] && strchr(".:=", p[1])) {
-            const char *close = p + 2;
-            while (*close && !(*close == p[1] && close[1] == ']'))
-                close++;
-            if (!*close)
-                return close;
-            p = close + 1;
-        }
-    }
-    return *p ? p + 1 : p;
-}
-
-/* How often regcomp() writes the atom out that the quantifier at *AT follows; moves *AT behind
- * it. 0: what stands there is no quantifier. */
-static unsigned long quantifier(const char **at)
-{
-    const char *p = *at;
-    if (*p == '+' || *p == '*' || *p == '?') {
-        *at = p + 1;
-        return *p == '+' ? 2 : 1;
-    }
-    size_t len = *p == '{' ? strspn(p + 1, "0123456789,") : 0;
-    if (len == 0 || p[len + 1] != '}')
-        return 0;
-    unsigned long most = 1, number = 0;
-    for (p++; *p != '}'; p++) {
-        if (*p == ',')
-            number = 0;
-        else
-            number = MH_MIN(number * 10 + (unsigned long)(*p - '0'), MH_MAP_MATCH_COST_MAX + 1ul);
-        most = MH_MAX(most, number + 1);
-    }
-    *at = p + 1;
-    return most;
-}
-
-static void add_atom(struct cost *c, unsigned long cost)
-{
-    c->atom = cost;
-    c->total[c->depth] += cost;
-}
-
-static void repeat_atom(struct cost *c, unsigned long times)
-{
-    unsigned long grown = MH_MIN(c->atom * times, 2ul * MH_MAP_MATCH_COST_MAX);
-    c->total[c->depth] += grown - c->atom;
-    c->atom = grown;
-}
-
-/*
- * regcomp() writes "+" and "{m,n}" out by copying what they follow; nested, that is exponential in
- * the expression's length. This counts the copies without making them. MATCH is at most
- * MH_MAP_MATCH_MAX_BYTES long.
- */
-static bool is_affordable(const char *match)
-{
-    struct cost c = {.depth = 0};
-    for (const char *p = match; *p;) {
-        if (c.total[c.depth] > MH_MAP_MATCH_COST_MAX)
-            return false;
-        unsigned long times = quantifier(&p);
-        if (times) {
-            repeat_atom(&c, times);
-        } else if (*p == '(') {
-            c.total[++c.depth] = 1;
-            c.atom = 0;
-            p++;
-        } else if (*p == ')' && c.depth > 0) {
-            unsigned long group = c.total[c.depth--];
-            add_atom(&c, group);
-            p++;
-        } else {
-            p = *p == '[' ? bracket_end(p) : p + (*p == '\\' && p[1] ? 2 : 1);
-            add_atom(&c, 1);
-        }
-    }
-    return c.total[c.depth] <= MH_MAP_MATCH_COST_MAX;
-}
-
-/* A back-reference makes matching exponential, and a path cannot need one. */
-static bool has_back_reference(const char *match)
-{
-    for (const char *p = match; *p; p++) {
-        if (*p == '[')
-            p = bracket_end(p) - 1;
-        else if (*p == '\\' && p[1] >= '1' && p[1] <= '9')
-            return true;
-        else if (*p == '\\' && p[1])
-            p++;
-    }
-    return false;
-}
-
-static int compile(struct rule *r, const char *match, struct mh_err *err)
-{
-    char quoted[PLAN_QUOTE_BYTES];
-    if (!*match)
-        return mh_err_set(err, MH_EUSAGE, "plan", "match is empty; write .* for every folder");
-    if (strlen(match) > MH_MAP_MATCH_MAX_BYTES)
-        return mh_err_set(err, MH_EUSAGE, "plan", "match is longer than %d bytes",
-                          MH_MAP_MATCH_MAX_BYTES);
-    if (has_back_reference(match))
-        return mh_err_set(err, MH_EUSAGE, "plan",
-                          "match has a back-reference (\\1) in it, which is "
-                          "not supported");
-    if (!is_affordable(match))
-        return mh_err_set(err, MH_EUSAGE, "plan",
-                          "match repeats repetitions too often ('+' or '{n}' "
-                          "inside another); write it flatter");
-    char *anchored = mh_asprintf("^(%s)$", match);
-    if (!anchored)
-        return mh_err_nomem(err);
-    int code = regcomp(&r->regex, anchored, REG_EXTENDED);
-    mh_free(anchored);
-    if (code == REG_ESPACE)
-        return mh_err_nomem(err);
-    if (code) {
-        char why[128];
-        (void)regerror(code, NULL, why, sizeof why);
-        return mh_err_set(err, MH_EUSAGE, "plan", "match %s is no regular expression: %s",
-                          plan_quote(quoted, match, strlen(match)), why);
-    }
-    r->has_regex = true;
-    return 0;
-}
-
 /* --- where to --------------------------------------------------------------------------------- */
 
 /* Every $ of TO must be a group of the expression, or a doubled $. */
 static int check_groups(const struct rule *r, const char *to, struct mh_err *err)
 {
-    size_t groups = r->has_regex ? r->regex.re_nsub - 1 : 0;
+    size_t groups = r->pattern ? r->pattern->groups : 0;
     for (const char *p = strchr(to, '$'); p; p = strchr(p + 2, '$')) {
         if (p[1] == '$')
             continue;
@@ -294,7 +150,7 @@ int mh_map_rules_add(struct mh_map_rules *r, const struct mh_map_rule *rule, str
     r->v = v;
     struct rule made = {.role = rule->role, .skip = rule->skip};
     if (rule->match)
-        rc = compile(&made, rule->match, err);
+        rc = plan_pattern_new(rule->match, &made.pattern, err);
     if (rc == 0 && rule->to)
         rc = set_to(&made, rule->to, err);
     if (rc == 0) {
@@ -313,7 +169,7 @@ int mh_map_rules_add(struct mh_map_rules *r, const struct mh_map_rule *rule, str
 static bool needs_forms(const struct mh_map_rules *r)
 {
     for (size_t i = 0; i < r->n; i++) {
-        if (r->v[i].has_regex)
+        if (r->v[i].pattern)
             return true;
     }
     return false;
@@ -373,7 +229,7 @@ static void forms_done(struct plan_forms *forms)
 }
 
 /* TO with its groups filled in, from the form BASE. */
-static void expand(const struct rule *r, const char *base, const regmatch_t *groups,
+static void expand(const struct rule *r, const char *base, const struct plan_span *spans,
                    struct mh_buf *out)
 {
     for (const char *p = r->to; *p; p++) {
@@ -386,31 +242,28 @@ static void expand(const struct rule *r, const char *base, const regmatch_t *gro
             mh_buf_addc(out, '$');
             continue;
         }
-        const regmatch_t *g = &groups[*p - '0' + 1]; /* group 1 is our own, around the whole */
-        if (g->rm_so >= 0)
-            mh_buf_add(out, base + g->rm_so, (size_t)(g->rm_eo - g->rm_so));
+        const struct plan_span *span = &spans[*p - '0'];
+        if (span->is_set)
+            mh_buf_add(out, base + span->from, span->to - span->from);
     }
 }
 
 /* Whether R fits the folder; the target's words into TO. */
-static bool rule_fits(const struct rule *r, const struct mh_folder *f,
-                      const struct plan_forms *forms, struct mh_buf *to)
+static int rule_fits(const struct rule *r, const struct mh_folder *f,
+                     const struct plan_forms *forms, bool *fits_out, struct mh_buf *to,
+                     struct mh_err *err)
 {
-    regmatch_t groups[PLAN_REGEX_GROUPS];
-    if (r->role != MH_ROLE_NONE) {
-        bool fits = f->role == r->role;
-        if (fits && !r->skip)
-            expand(r, "", groups, to);
-        return fits;
+    struct plan_span spans[PLAN_PATTERN_GROUPS];
+    *fits_out = !r->pattern && f->role == r->role;
+    if (*fits_out && !r->skip)
+        expand(r, "", spans, to);
+    int rc = 0;
+    for (size_t i = 0; r->pattern && rc == 0 && !*fits_out && i < forms->n; i++) {
+        rc = plan_pattern_fits(r->pattern, forms->text[i], fits_out, spans, err);
+        if (rc == 0 && *fits_out && !r->skip)
+            expand(r, forms->base[i], spans, to);
     }
-    for (size_t i = 0; i < forms->n; i++) {
-        if (regexec(&r->regex, forms->text[i], PLAN_REGEX_GROUPS, groups, 0) == 0) {
-            if (!r->skip)
-                expand(r, forms->base[i], groups, to);
-            return true;
-        }
-    }
-    return false;
+    return rc;
 }
 
 int plan_rules_find(const struct mh_map_rules *rules, const struct mh_folder *f, char separator,
@@ -428,8 +281,10 @@ int plan_rules_find(const struct mh_map_rules *rules, const struct mh_folder *f,
     }
     for (size_t i = 0; rc == 0 && hit->number == 0 && i < rules->n; i++) {
         const struct rule *r = &rules->v[i];
+        bool fits = false;
         mh_buf_reset(to);
-        if (!rule_fits(r, f, &forms, to))
+        rc = rule_fits(r, f, &forms, &fits, to, err);
+        if (rc || !fits)
             continue;
         hit->number = i + 1;
         hit->skip = r->skip;

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "state/state_priv.h"
 
 static int held_by_other(int fd, const char *path, struct mh_err *err)
@@ -30,8 +31,9 @@ static void write_holder(int fd)
         (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm);
     int n = snprintf(text, sizeof text, "pid %ld on %s since %s", (long)getpid(), host, when);
     /* Only words for people: a holder without them is still a holder. */
-    if (ftruncate(fd, 0) == 0 && n > 0 && pwrite(fd, text, (size_t)n, 0) != n)
-        (void)ftruncate(fd, 0);
+    bool ok = ftruncate(fd, 0) == 0 && n > 0 && pwrite(fd, text, (size_t)n, 0) == n;
+    if (!ok)
+        mh_log(NULL, MH_LOG_DEBUG, "cannot write who holds the lock: %s", strerror(errno));
 }
 
 int state_lock(const char *path, int *fd_out, struct mh_err *err)

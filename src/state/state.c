@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "state/state_priv.h"
@@ -42,6 +43,19 @@ static int start_writer(struct mh_state *st, struct mh_err *err)
     return MH_OK;
 }
 
+/* The write-ahead log's time is that of the last commit; without one the file's own. */
+static int find_last_write(struct mh_state *st, struct mh_err *err)
+{
+    struct stat info;
+    char *wal = mh_asprintf("%s-wal", st->path);
+    if (!wal)
+        return mh_err_nomem(err);
+    if (stat(wal, &info) == 0 || stat(st->path, &info) == 0)
+        st->last_write_wall_s = (int64_t)info.st_mtime;
+    mh_free(wal);
+    return MH_OK;
+}
+
 int mh_state_open(const char *path, bool read_only, struct mh_state **out, struct mh_err *err)
 {
     struct mh_state *st = mh_zalloc(sizeof *st);
@@ -57,6 +71,8 @@ int mh_state_open(const char *path, bool read_only, struct mh_state **out, struc
     int code = st->path ? mh_kwsets_new(&st->keywords, err) : mh_err_nomem(err);
     if (code == MH_OK && !read_only)
         code = state_lock(path, &st->lock_fd, err);
+    if (code == MH_OK)
+        code = find_last_write(st, err);
     if (code == MH_OK)
         code = state_db_open(st, err);
     if (code == MH_OK && !read_only)
@@ -430,6 +446,21 @@ int mh_state_ledger(struct mh_state *st, uint32_t mailbox,
         if (each(ctx, path, &row) != 0)
             break;
     }
+    return read_end(st, stmt, rc, code, err);
+}
+
+int mh_state_broken_off(struct mh_state *st, uint32_t mailbox, int64_t *wall_s_out,
+                        struct mh_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    *wall_s_out = 0;
+    int code = read_begin(st, "SELECT 1 FROM run WHERE mailbox=? AND ended=0", &stmt, err);
+    if (code != MH_OK)
+        return code;
+    (void)sqlite3_bind_int64(stmt, 1, mailbox);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        *wall_s_out = st->last_write_wall_s;
     return read_end(st, stmt, rc, code, err);
 }
 

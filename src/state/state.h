@@ -160,6 +160,10 @@ struct mh_run_row {
 /* One row per mailbox: the newest state of its newest run. */
 int mh_state_put_run(struct mh_state *st, const struct mh_run_row *row, struct mh_err *err)
     MH_MUST_CHECK;
+/* When the store was last written by a run of MAILBOX that never ended (killed, power lost); 0: the last one
+ * ended, or there was none. A server may still be storing what such a run had sent. */
+int mh_state_broken_off(struct mh_state *st, uint32_t mailbox, int64_t *wall_s_out,
+                        struct mh_err *err) MH_MUST_CHECK;
 int mh_state_runs(struct mh_state *st,
                   int (*each)(void *ctx, const char *mailbox_id, const struct mh_run_row *row),
                   void *ctx, struct mh_err *err) MH_MUST_CHECK;

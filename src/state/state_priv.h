@@ -86,6 +86,7 @@ struct mh_state {
     pthread_t writer;
     bool has_writer;
     int lock_fd;
+    int64_t last_write_wall_s; /* by whoever had it before */
     _Atomic uint32_t next_folder, next_mailbox;
     _Atomic int health; /* code of the first write error */
     pthread_mutex_t lock; /* first_error, spare batches, keywords, synced */

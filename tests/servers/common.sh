@@ -3,21 +3,30 @@
 # shellcheck disable=SC2034 # these are read by the scripts that source this
 #
 # What the scripts in this folder share: messages, ports, the unprivileged user, processes of an
-# instance, readiness, certificates. Sourced by `server` and by `selftest`; it does nothing by itself.
+# instance, readiness, certificates. Sourced by `server` and by `selftest`; it does nothing by
+# itself.
 #
-# Everything about a running instance hangs on DIR/instance, a file of shell assignments. Processes are
-# found by session: each top-level process of an instance is started as a session leader, so that its
-# children can be found after it died. Nothing is ever stopped by name.
+# Everything about a running instance hangs on DIR/instance, a file of shell assignments. Processes
+# are found by session: each top-level process of an instance is started as a session leader, so
+# that its children can be found after it died. Nothing is ever stopped by name.
 
 readonly LOOPBACK=127.0.0.1
+# Below the kernel's range for outgoing connections, so that none of those sits on a chosen port.
 readonly PORT_MIN=20000
-readonly PORT_MAX=32000        # below the kernel's ephemeral range, so no outgoing connection sits there
-readonly DIR_LENGTH_MAX=76     # sockaddr_un holds 108 bytes; the longest socket name needs 31 of them
+readonly PORT_MAX=32000
+# sockaddr_un holds 108 bytes, and the longest socket name below the folder needs 31 of them.
+readonly DIR_LENGTH_MAX=76
+readonly OPEN_FILES_MAX=16384
 readonly POLL_S=0.02
 readonly READY_TIMEOUT_S=15
 readonly STOP_TIMEOUT_S=10
-readonly STOP_LEADERS_MS=100   # what the top processes have to stop the others themselves
-readonly START_TRIES=5         # with another port each, when somebody was faster at binding it
+# What the top processes have to stop the others themselves.
+readonly STOP_LEADERS_MS=100
+# With another port each, when somebody was faster at binding it.
+readonly START_TRIES=5
+
+# Of what fetch-packages leaves; raised for a kind when `server` needs more than it left before.
+declare -Ar PACKAGES_FORMAT=([dovecot]=1 [cyrus]=2 [courier]=1)
 
 note() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -37,9 +46,10 @@ now_ms() {
 # --- the user that the servers run as ------------------------------------------------------------
 
 # RUN_AS is the command prefix that turns the caller into that user; empty for an ordinary user.
-# Servers never run as root: started by root they run as `nobody` (or $MH_SERVER_USER), and everything
-# below the scratch folder is given to that user. When this user cannot even walk to the folders (a
-# checkout below /root), it keeps the one capability to override file permissions: files only.
+# Servers never run as root: started by root they run as `nobody` (or $MH_SERVER_USER), and
+# everything below the scratch folder is given to that user. When this user cannot even walk to the
+# folders (a checkout below /root), it keeps the one capability to override file permissions: files
+# only.
 RUN_AS=()
 RUN_USER=
 RUN_GROUP=
@@ -56,14 +66,15 @@ set_run_user() {
     RUN_UID=$(id -u "$RUN_USER")
     RUN_GID=$(id -g "$RUN_USER")
     RUN_GROUP=$(id -gn "$RUN_USER")
-    [[ $RUN_UID -ne 0 ]] || die "the servers do not run as root; set MH_SERVER_USER to an ordinary user"
+    [[ $RUN_UID -ne 0 ]] ||
+        die "the servers do not run as root: let MH_SERVER_USER be an ordinary user"
     if [[ $EUID -eq 0 ]]; then
         RUN_AS=(setpriv "--reuid=$RUN_UID" "--regid=$RUN_GID" --clear-groups)
     fi
 }
 
-# can_use FOLDER...: whether the run user gets there. By stat(2), since access(2) leaves out what a process may do by
-# capability.
+# can_use FOLDER...: whether the run user gets there. By stat(2), since access(2) leaves out what a
+# process may do by capability.
 can_use() {
     local folder
     for folder in "$@"; do
@@ -81,7 +92,8 @@ reach_folders() {
     can_use "$@" || die "user $RUN_USER cannot reach all of these, use others: $*"
 }
 
-# give_to_run_user PATH...: changes the owner of what is not yet the run user's; never follows links.
+# give_to_run_user PATH...: changes the owner of what is not yet the run user's; never follows
+# links.
 give_to_run_user() {
     if [[ $EUID -eq 0 ]]; then
         find "$@" ! -user "$RUN_USER" -exec chown -h "$RUN_UID:$RUN_GID" {} +
@@ -133,7 +145,8 @@ free_port() {
 
 # --- processes -----------------------------------------------------------------------------------
 
-# process_stat PID: sets STAT_PARENT, STAT_SESSION, STAT_STATE and STAT_START; false when it is gone.
+# process_stat PID: sets STAT_PARENT, STAT_SESSION, STAT_STATE and STAT_START; false when it is
+# gone.
 process_stat() {
     local line fields
     { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
@@ -145,8 +158,20 @@ process_stat() {
     STAT_START=${fields[19]}
 }
 
-# spawn FOLDER NAME=VALUE... -- COMMAND...: starts a session leader of this instance in that folder, with exactly this
-# environment and its output in the log, and appends it to LEADERS as pid:start-time.
+# file_limit: how many open files a server may have: the hard limit, bounded because some programs
+# close all of them one by one when they start.
+file_limit() {
+    local limit
+    limit=$(ulimit -Hn)
+    if [[ $limit == unlimited || $limit -gt $OPEN_FILES_MAX ]]; then
+        limit=$OPEN_FILES_MAX
+    fi
+    printf '%s' "$limit"
+}
+
+# spawn FOLDER NAME=VALUE... -- COMMAND...: starts a session leader of this instance in that folder,
+# with exactly this environment and its output in the log, appends it to LEADERS as pid:start-time,
+# and records that.
 spawn() {
     local folder=$1 environment=()
     shift
@@ -157,6 +182,7 @@ spawn() {
     shift
     (
         cd "$folder"
+        ulimit -Sn "$(file_limit)"
         exec setsid "${RUN_AS[@]}" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "HOME=$DIR" \
             ${TZ:+"TZ=$TZ"} "${environment[@]}" "$@" \
             </dev/null >>"$LOG" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
@@ -166,10 +192,11 @@ spawn() {
     STAT_START=0
     process_stat "$pid" || true
     LEADERS+=("$pid:$STAT_START")
+    save_instance
 }
 
-# instance_processes LEADER...: prints the pids of all living processes of the instance: the leaders, their
-# sessions, and whatever descends from either.
+# instance_processes LEADER...: prints the pids of all living processes of the instance: the
+# leaders, their sessions, and whatever descends from either.
 instance_processes() {
     local leader pid entry again
     local -A ours=() parent_of=()
@@ -224,9 +251,11 @@ only_named() {
     done
 }
 
-# stop_processes TIMEOUT_S LINGERING LEADER...: TERM to the leaders, a moment later to everything (a mail process with a
-# client outlives its Dovecot otherwise), in the end KILL; returns when nothing of the instance lives. With timeout 0 it is KILL at once. LINGERING are the command names of processes that
-# have nothing left to do once they are alone (Dovecot's master waits a second for its own log process).
+# stop_processes TIMEOUT_S LINGERING LEADER...: TERM to the leaders, a moment later to everything (a
+# mail process with a client outlives its Dovecot otherwise), in the end KILL; returns when nothing
+# of the instance lives. With timeout 0 it is KILL at once. LINGERING are the command names of
+# processes that have nothing left to do once they are alone (Dovecot's master waits a second for
+# its own log process).
 stop_processes() {
     local timeout_s=$1 lingering=$2 start_ms spent_ms pids leader stage=0
     shift 2
@@ -275,8 +304,8 @@ greeting() {
     ) 2>/dev/null
 }
 
-# process_sockets PID: the inodes of its sockets. Asked as the run user when the caller may not look: reading another
-# user's descriptors takes more than root has in a container.
+# process_sockets PID: the inodes of its sockets. Asked as the run user when the caller may not
+# look: reading another user's descriptors takes more than root has in a container.
 process_sockets() {
     local found as
     for as in '' "${RUN_AS[*]}"; do
@@ -296,8 +325,8 @@ owns_listener() {
     [[ -n $inode ]] && process_sockets "$1" | grep -qx "$inode"
 }
 
-# wait_listening LEADER PORT: returns 0 when that leader listens there and, for IMAP in the clear, greets; 1 when it
-# died or somebody else has the port; ends the script when time is over.
+# wait_listening LEADER PORT: returns 0 when that leader listens there and, for IMAP in the clear,
+# greets; 1 when it died or somebody else has the port; ends the script when time is over.
 wait_listening() {
     local leader=$1 port=$2 greets=$3 pid=${1%:*} deadline_ms
     deadline_ms=$(($(now_ms) + READY_TIMEOUT_S * 1000))
@@ -327,12 +356,14 @@ show_log() {
 
 # --- a plain dialogue ----------------------------------------------------------------------------
 
-# One conversation at a time: descriptor 3 is read, 4 is written. REPLY_TEXT is the whole of the last answer, REPLY_LINE its last line; both
-# without the line ends' CR. For text only: bash strings hold no NUL.
+# One conversation at a time: descriptor 3 is read, 4 is written. REPLY_TEXT is the whole of the
+# last answer, REPLY_LINE its last line; both without the line ends' CR. For text only: bash strings
+# hold no NUL.
 REPLY_TEXT=
 REPLY_LINE=
 
-# imap_line: the next line from the server; false at the end of the connection or after too long a silence.
+# imap_line: the next line from the server; false at the end of the connection or after too long a
+# silence.
 imap_line() {
     IFS= read -r -t "$READY_TIMEOUT_S" REPLY_LINE <&3 || return 1
     REPLY_LINE=${REPLY_LINE%$'\r'}
@@ -355,7 +386,8 @@ imap_send() {
     printf '%s\r\n' "$1" >&4
 }
 
-# imap_reply [PREFIX...]: reads up to a line that starts with one of these; the tagged one without an argument.
+# imap_reply [PREFIX...]: reads up to a line that starts with one of these; the tagged one without
+# an argument.
 imap_reply() {
     local prefix
     [[ $# -gt 0 ]] || set -- 'x '
@@ -395,18 +427,21 @@ imap_drop() {
 
 # --- certificates --------------------------------------------------------------------------------
 
-# make_certificates FOLDER DAYS: a CA (ca.pem) and a certificate for localhost and 127.0.0.1 (cert.pem, key.pem), and
-# both in one file (both.pem) for servers that want that. Kept when there already, so that a pin survives a restart.
+# make_certificates FOLDER DAYS: a CA (ca.pem) and a certificate for localhost and 127.0.0.1
+# (cert.pem, key.pem), and both in one file (both.pem) for servers that want that. Kept when there
+# already, so that a pin survives a restart.
 make_certificates() {
     local folder=$1 days=$2
-    if [[ -s $folder/both.pem ]] && openssl x509 -in "$folder/cert.pem" -noout -checkend 60 >/dev/null; then
+    if [[ -s $folder/both.pem ]] &&
+        openssl x509 -in "$folder/cert.pem" -noout -checkend 60 >/dev/null; then
         return 0
     fi
     mkdir -p "$folder"
     (
         umask 077
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$((days + 1))" \
-            -keyout "$folder/ca.key" -out "$folder/ca.pem" -subj "/CN=mailhaul scratch CA $SRANDOM" \
+            -keyout "$folder/ca.key" -out "$folder/ca.pem" \
+            -subj "/CN=mailhaul scratch CA $SRANDOM" \
             -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days "$days" \
             -CA "$folder/ca.pem" -CAkey "$folder/ca.key" \

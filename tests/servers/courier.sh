@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
 #
-# A scratch Courier 5.0. Sourced by `server`. An instance is four programs: authdaemond with a userdb, gam_server (tells
-# the mail processes about changed folders; without it each login takes a second), and one couriertcpd for each port.
+# A scratch Courier 5.0. Sourced by `server`. An instance is four programs: authdaemond with a
+# userdb, gam_server (tells the mail processes about changed folders; without it each login takes a
+# second), and one couriertcpd for each port.
 
 readonly COURIER_CLIENTS_MAX=1000
 readonly COURIER_AUTH_PROCESSES=5
 
-# Debian's settings for the capabilities; ACL, STARTTLS and ENABLE UTF8=ACCEPT are added by the server itself.
+# Debian's settings for the capabilities; ACL, STARTTLS and ENABLE UTF8=ACCEPT are added by the
+# server itself.
 readonly COURIER_CAPABILITIES='IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT
     THREAD=REFERENCES SORT QUOTA IDLE'
 
@@ -19,8 +21,9 @@ courier_capability_list() {
     printf '%s' "${list[*]}${ADDED[*]:+ ${ADDED[*]}}"
 }
 
-# courier_settings: the environment of the mail processes, which is all the configuration they have. Debian's values, but
-# nothing is emptied out of Trash: a migrated message there is old, and would be gone at the next login.
+# courier_settings: the environment of the mail processes, which is all the configuration they have.
+# Debian's values, but nothing is emptied out of Trash: a migrated message there is old, and would
+# be gone at the next login.
 courier_settings() {
     local capabilities
     capabilities=$(courier_capability_list)
@@ -57,9 +60,9 @@ CONF
 
 # courier_make_database NAME: lines of key, tab and value on the standard input become run/NAME.
 courier_make_database() {
+    local program=$PACKAGES_DIR/usr/lib/courier/courier-authlib/makedatprog
     { cat && printf '.\n'; } | LD_LIBRARY_PATH=$(library_path courier "$PACKAGES_DIR") \
-        "$PACKAGES_DIR/usr/lib/courier/courier-authlib/makedatprog" - "$DIR/run/$1.new" "$DIR/run/$1" ||
-        die "makedatprog made no $1"
+        "$program" - "$DIR/run/$1.new" "$DIR/run/$1" || die "makedatprog made no $1"
 }
 
 courier_accounts() {
@@ -67,8 +70,8 @@ courier_accounts() {
     # A salt that stays, so that many accounts cost one hash; this guards nothing.
     hash=$(openssl passwd -1 -salt mailhaul "$PASSWORD")
     while read -r name; do
-        printf '%s\tuid=%s|gid=%s|home=%s|shell=/bin/false|mail=%s\n' "$name" "$RUN_UID" "$RUN_GID" \
-            "$DIR/mail/$name" "$DIR/mail/$name"
+        printf '%s\tuid=%s|gid=%s|home=%s|shell=/bin/false|mail=%s\n' "$name" "$RUN_UID" \
+            "$RUN_GID" "$DIR/mail/$name" "$DIR/mail/$name"
     done < <(account_names "$USERS") | courier_make_database userdb.dat
     while read -r name; do
         printf '%s\tsystempw=%s\n' "$name" "$hash"
@@ -108,7 +111,8 @@ CONF
     courier_settings >"$DIR/etc/environment"
 }
 
-# courier_listen PORT [PROGRAM ARG...]: one couriertcpd; the program stands before the login program (TLS).
+# courier_listen PORT [PROGRAM ARG...]: one couriertcpd; the program stands before the login program
+# (TLS).
 courier_listen() {
     local port=$1 environment
     shift
@@ -141,9 +145,9 @@ courier_launch() {
 
 # courier_wait_helpers: a greeting does not need them, a login does.
 courier_wait_helpers() {
-    local deadline_ms
+    local deadline_ms gamin="@/tmp/fam-$RUN_USER-mailhaul-$PORT"
     deadline_ms=$(($(now_ms) + READY_TIMEOUT_S * 1000))
-    until [[ -S $DIR/run/authd/socket ]] && grep -q "@/tmp/fam-$RUN_USER-mailhaul-$PORT" /proc/net/unix; do
+    until [[ -S $DIR/run/authd/socket ]] && grep -qF "$gamin" /proc/net/unix; do
         [[ $(now_ms) -lt $deadline_ms ]] || return 1
         sleep "$POLL_S"
     done
@@ -153,7 +157,8 @@ courier_finish() {
     :
 }
 
-# courier_exec COMMAND ARG...: one of the tools of Courier (maildiracl, maildirkw ...), in the folder of the mailboxes.
+# courier_exec COMMAND ARG...: one of the tools of Courier (maildiracl, maildirkw ...), in the
+# folder of the mailboxes.
 courier_exec() {
     local command=$1
     shift

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
 #
-# A scratch Cyrus 3.6. Sourced by `server`. Accounts are in a sasldb of its own; mailboxes are created by the
-# administrator over IMAP once the server answers.
+# A scratch Cyrus 3.6. Sourced by `server`. Accounts are in a sasldb of its own; mailboxes are
+# created by the administrator over IMAP once the server answers.
 
 readonly CYRUS_CLIENTS_MAX=2000
 readonly CYRUS_PREFORK=2
 
-# cyrus_environment: what the servers and the tools are started with. The logs of Cyrus go to syslog and nowhere else,
-# unless the preloaded library is there.
+# cyrus_environment: what the servers and the tools are started with. The logs of Cyrus go to syslog
+# and nowhere else, unless the preloaded library is there.
 cyrus_environment() {
     printf '%s\n' "LD_LIBRARY_PATH=$(library_path cyrus "$PACKAGES_DIR")" \
         "SASL_PATH=$(compgen -G "$PACKAGES_DIR/usr/lib/*-linux-gnu/sasl2")"
@@ -23,8 +23,8 @@ cyrus_tls_settings() {
     fi
 }
 
-# cyrus_settings: imapd.conf. The last of two equal keys does not win in Cyrus, it is an error: what the caller sets is
-# left out here.
+# cyrus_settings: imapd.conf. The last of two equal keys does not win in Cyrus, it is an error: what
+# the caller sets is left out here.
 cyrus_settings() {
     local key line given unixhierarchysep=no
     [[ $SEPARATOR != / ]] || unixhierarchysep=yes
@@ -80,28 +80,20 @@ cyrus_services() {
         "$PACKAGES_DIR/usr/lib/cyrus/bin/idled" "$DIR/etc/imapd.conf"
 }
 
-# cyrus_set_password NAME PASSWORD. The tool ends with success when it finds no plugin for the database, so a look is needed.
-cyrus_set_password() {
-    local environment database=$DIR/etc/sasldb2 sbin=$PACKAGES_DIR/usr/sbin
-    mapfile -t environment < <(cyrus_environment)
-    printf '%s' "$2" | env "${environment[@]}" "$sbin/saslpasswd2" -p -c -f "$database" -u localhost "$1" &&
-        [[ -s $database ]] || die "saslpasswd2 refused $1"
-}
-
-# cyrus_accounts: the passwords that are not yet in the sasldb, which a restart keeps.
+# cyrus_accounts: the sasldb, in one go: its keys are name, realm and property with NULs between, its
+# values the passwords in the clear (which is what lets SCRAM work).
 cyrus_accounts() {
-    local name password
-    while read -r name; do
-        password=$PASSWORD
-        [[ $name != "$ADMIN" ]] || password=$ADMIN_PASSWORD
-        if ! grep -qx "$name" "$DIR/etc/accounts" 2>/dev/null; then
-            cyrus_set_password "$name" "$password"
-            printf '%s\n' "$name" >>"$DIR/etc/accounts"
-        fi
-    done < <(
-        printf '%s\n' "$ADMIN"
-        account_names "$USERS"
-    )
+    local name
+    rm -f "$DIR/etc/sasldb2"
+    {
+        printf 'VERSION=3\nformat=print\ntype=hash\nHEADER=END\n'
+        printf ' %s\\00localhost\\00userPassword\n %s\n' "$ADMIN" "$ADMIN_PASSWORD"
+        while read -r name; do
+            printf ' %s\\00localhost\\00userPassword\n %s\n' "$name" "$PASSWORD"
+        done < <(account_names "$USERS")
+        printf 'DATA=END\n'
+    } | LD_LIBRARY_PATH=$(library_path cyrus "$PACKAGES_DIR") \
+        "$PACKAGES_DIR/usr/bin/db5.3_load" "$DIR/etc/sasldb2" || die "db5.3_load made no sasldb"
 }
 
 cyrus_prepare() {
@@ -143,7 +135,8 @@ cyrus_finish() {
     imap_close
 }
 
-# cyrus_exec COMMAND ARG...: one of the tools of Cyrus (quota, reconstruct, ctl_mboxlist ...) on this instance.
+# cyrus_exec COMMAND ARG...: one of the tools of Cyrus (quota, reconstruct, ctl_mboxlist ...) on
+# this instance.
 cyrus_exec() {
     local command=$1 environment
     shift

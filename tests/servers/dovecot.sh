@@ -3,15 +3,15 @@
 #
 # A scratch Dovecot 2.3. Sourced by `server`.
 
-# What Dovecot 2.3.19 announces after login with the plugins below. As soon as one is hidden or added the list has
-# to be given as a whole, and it is then announced before the login as well.
+# What Dovecot 2.3.19 announces after login with the plugins below. As soon as one is hidden or
+# added the list has to be given as a whole, and it is then announced before the login as well.
 readonly DOVECOT_CAPABILITIES='IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT SORT=DISPLAY
     THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT MULTIAPPEND URL-PARTIAL CATENATE UNSELECT
     CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED I18NLEVEL=1 CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES
     WITHIN CONTEXT=SEARCH LIST-STATUS BINARY MOVE SNIPPET=FUZZY PREVIEW=FUZZY PREVIEW STATUS=SIZE
     SAVEDATE LITERAL+ NOTIFY METADATA SPECIAL-USE COMPRESS=DEFLATE QUOTA ACL RIGHTS=texk'
 
-readonly DOVECOT_CLIENTS_MAX=4096
+readonly DOVECOT_CLIENTS_MAX=1500
 
 # dovecot_capability_line: the imap_capability setting, when anything is hidden or added.
 dovecot_capability_line() {
@@ -25,8 +25,8 @@ dovecot_capability_line() {
     printf 'imap_capability = %s\n' "${list[*]} ${ADDED[*]}"
 }
 
-# dovecot_accounts: the password files; the second field is the password in the clear, which is what lets SCRAM and
-# every other mechanism work with one entry.
+# dovecot_accounts: the password files; the second field is the password in the clear, which is what
+# lets SCRAM and every other mechanism work with one entry.
 dovecot_accounts() {
     local name
     while read -r name; do
@@ -70,7 +70,8 @@ dovecot_imaps_listener() {
     fi
 }
 
-# dovecot_settings: the whole configuration. Nothing is chrooted and every process runs as the one user.
+# dovecot_settings: the whole configuration. Nothing is chrooted and every process runs as the one
+# user.
 dovecot_settings() {
     cat <<CONF
 base_dir = $DIR/run
@@ -91,7 +92,8 @@ first_valid_uid = 1
 $(dovecot_tls_settings)
 
 # Accounts: every mechanism that needs a password, and the master user as user01*admin or as the
-# authorisation identity of PLAIN. A refused login is answered at once.
+# authorisation identity of PLAIN. A refused login is answered within half a second, which is built
+# in.
 disable_plaintext_auth = no
 auth_mechanisms = plain login scram-sha-1 scram-sha-256 xoauth2 oauthbearer
 auth_master_user_separator = *
@@ -142,8 +144,8 @@ plugin {
 }
 $(dovecot_capability_line)
 
-# Logins by the hundred: login processes that live on and serve many, mail processes that are kept for the next
-# client, no limit that 600 connections would meet.
+# Logins by the hundred: login processes that live on and serve many, mail processes that are kept
+# for the next client, no limit that 600 connections would meet.
 default_vsz_limit = 0
 service imap-login {
   chroot =

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
 /*
- * Preloaded into a scratch Cyrus, which can log to syslog only: sends its log lines to the file named by
- * MH_SYSLOG_FILE instead, so that nothing outside the scratch folder is written and the log can be read.
+ * Preloaded into a scratch Cyrus, which can log to syslog only: sends its log lines to the file
+ * named by MH_SYSLOG_FILE instead, so that nothing outside the scratch folder is written and the
+ * log can be read.
  *
- * Lines are cut at 4 KiB and appended with one write, so that lines of several processes do not mix. Any
- * thread may call; no memory is kept; nothing here ever fails loudly, because its caller cannot act on it.
+ * Lines are cut at 4 KiB and appended with one write, so that those of several processes do not
+ * mix. Any thread may call; no memory is kept; nothing here ever fails loudly, because the caller
+ * cannot act on it.
  */
 
 #define _GNU_SOURCE
@@ -32,8 +34,8 @@ static size_t put_prefix(char *line, int priority)
     if (clock_gettime(CLOCK_REALTIME, &now) != 0 || localtime_r(&now.tv_sec, &parts) == NULL ||
         strftime(when, sizeof when, "%b %d %H:%M:%S", &parts) == 0)
         when[0] = '\0';
-    int n = snprintf(line, LINE_SIZE_BYTES, "%s [%ld] <%d> ", when, (long)getpid(),
-                     LOG_PRI(priority));
+    int n =
+        snprintf(line, LINE_SIZE_BYTES, "%s [%ld] <%d> ", when, (long)getpid(), LOG_PRI(priority));
     return n < 0 ? 0 : (size_t)n;
 }
 

@@ -509,11 +509,11 @@ static void talk_expect_silence(struct talk *talk, const char *ms_text)
 /* A line as it is. A server that has closed by now is seen by the next expectation. */
 static void talk_send_line(struct talk *talk, const char *text)
 {
-    size_t len = strlen(text);
-    char *line = tool_alloc(len + 2);
-    memcpy(line, text, len);
-    memcpy(line + len, "\r\n", 2);
-    (void)send_all(talk->fd, line, len + 2);
+    char *line = NULL;
+    int len = asprintf(&line, "%s\r\n", text);
+    if (len < 0)
+        tool_die("out of memory");
+    (void)send_all(talk->fd, line, (size_t)len);
     free(line);
 }
 

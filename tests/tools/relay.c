@@ -16,9 +16,9 @@
  * triggered epoll; the pointers in one batch of events stay valid because freeing waits for its
  * end. Never: the relay invents, changes or reorders no byte, and lets none pass beyond a cut.
  */
-#include "tool.h"
+#include "relay_wire.h"
 
-#include <getopt.h>
+#include <assert.h>
 #include <linux/sockios.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -28,290 +28,6 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
-
-enum {
-    BLOCK_BYTES = 64 * 1024,
-    BLOCKS_PER_CALL = 8, /* at most 512 KiB in one readv or sendmsg */
-    BLOCKS_KEPT = 256,   /* 16 MiB kept for reuse; more goes back to malloc */
-    EVENTS_PER_WAIT = 128,
-    READS_PER_TURN = 64,     /* then look at timers and new events again */
-    QUANTUM_BYTES_MIN = 1500 /* one packet */
-};
-
-#define NEVER            INT64_MAX
-#define NO_OFFSET        UINT64_MAX
-#define WIRE_QUEUE_NS    (5 * TOOL_NS_PER_MS)    /* how far the wire is filled ahead of now */
-#define QUANTUM_NS       (1 * TOOL_NS_PER_MS)    /* one turn of one connection on the wire */
-#define HOLD_NS          (200 * TOOL_NS_PER_MS)  /* a half-seen --cut-on text waits this long */
-#define CLOSE_NS         (1000 * TOOL_NS_PER_MS) /* patience with a side that is being closed */
-#define FLUSH_POLL_NS    (1 * TOOL_NS_PER_MS) /* is everything written on its way, before a reset */
-#define BUFFER_SLACK     (1024ULL * 1024)
-#define BUFFER_UNLIMITED (32ULL * 1024 * 1024)
-
-/* The two directions; also the indices of conn.end: bytes that go UP were sent by the client. */
-enum { DIR_UP, DIR_DOWN, DIR_COUNT };
-enum { SIDE_CLIENT, SIDE_SERVER, SIDE_COUNT };
-/* Where a fault counts its bytes: one direction or both together. */
-enum { SPAN_UP, SPAN_DOWN, SPAN_BOTH, SPAN_COUNT };
-
-struct options {
-    const char *listen, *to, *port_file;
-    int64_t delay_ns;
-    uint64_t rate_bits; /* per second and direction; 0: no limit */
-    uint64_t buffer_bytes, chunk_bytes;
-    int64_t chunk_gap_ns;
-    uint64_t cut_at[SPAN_COUNT], stall_at[SPAN_COUNT];
-    uint64_t every_min, every_max, seed; /* every_max 0: no random cuts */
-    char *text[DIR_COUNT];               /* owned; --cut-on-up, --cut-on-down */
-    size_t text_len[DIR_COUNT];
-    uint64_t only_connection; /* 0: any */
-    uint64_t skip;
-    uint64_t count; /* NO_OFFSET: not given */
-    bool is_reset, is_bound_to_parent;
-};
-
-struct relay;
-
-/* A moment at which something is to be done; embedded in its owner, armed at most once. */
-struct timer {
-    int64_t at_ns;
-    size_t slot; /* place in the heap plus one; 0: not armed */
-    void (*fire)(struct relay *relay, void *owner);
-    void *owner; /* borrowed: the struct it is embedded in */
-};
-
-struct block {
-    struct block *next;
-    size_t start, end; /* the bytes not yet written are data[start .. end) */
-    unsigned char data[BLOCK_BYTES];
-};
-
-struct conn;
-
-struct end {
-    int fd; /* -1: gone */
-    bool is_readable, is_writable;
-    bool has_hung_up;  /* the kernel said so once: read on until it shows */
-    struct conn *conn; /* borrowed: the parent */
-};
-
-/* One direction of one connection. Offsets count bytes since its beginning. */
-struct flow {
-    struct conn *conn;     /* borrowed: the parent */
-    struct end *from, *to; /* borrowed: the parent's */
-    int dir;
-    struct block *head, *tail; /* owned */
-    uint64_t read_bytes;       /* taken from the sender */
-    uint64_t arrived_bytes;    /* of these: whose time on the wire is over */
-    uint64_t sent_bytes;       /* of these: taken by the receiver's socket */
-    bool has_ended, end_has_arrived, is_shut;
-    bool is_queued;
-    struct flow *queue_next;
-    struct timer chunk_timer; /* armed: the next --chunk must wait */
-    /* --cut-on: how much of the text has been seen, where it began, what must wait for the rest. */
-    bool looks_for_text;
-    size_t text_seen;
-    uint64_t text_at, hold_at;
-    struct timer hold_timer;
-};
-
-/*
- *  SYN ──2 delays──► ACK ──1 delay──► CONNECTING ──► OPEN ──► CLOSING ──► DEAD
- *                                                      └────► STALLED
- * A client that calls connect() on a real wire is through after one round trip and its server after
- * one and a half. Here the kernel says yes at once, so the relay reads nothing from the client for
- * two delays and calls the server after three: first bytes then show up when they would have.
- */
-enum conn_state {
-    CONN_SYN,
-    CONN_ACK,
-    CONN_CONNECTING,
-    CONN_OPEN,
-    CONN_STALLED,
-    CONN_CLOSING,
-    CONN_DEAD
-};
-
-struct conn {
-    uint64_t number; /* from 1, in the order of arrival */
-    enum conn_state state;
-    struct end end[SIDE_COUNT];
-    struct flow flow[DIR_COUNT];
-    struct timer timer; /* handshake; patience while closing */
-    uint64_t cut_at[SPAN_COUNT], stall_at[SPAN_COUNT];
-    bool is_cut_random, is_reset;
-    int64_t close_by_ns;
-    size_t under_way; /* entries of the wires that point here */
-    bool is_buried;
-    struct conn *prev, *next, *next_buried;
-};
-
-enum transit_kind { TRANSIT_BYTES, TRANSIT_END, TRANSIT_RESET };
-
-/* Something on the wire: it reaches the far end at arrive_ns. */
-struct transit {
-    struct transit *next;
-    struct flow *flow; /* borrowed; conn.under_way keeps it alive */
-    int64_t arrive_ns;
-    enum transit_kind kind;
-    size_t bytes;
-};
-
-struct wire {
-    struct transit *head, *tail;        /* owned, in the order of arrival */
-    int64_t free_ns;                    /* when the last byte put on it has left */
-    struct flow *turn_head, *turn_tail; /* flows that want to put bytes on it, in turn */
-    uint64_t delivered_bytes;
-};
-
-struct relay {
-    struct options options;
-    struct sockaddr_storage to;
-    socklen_t to_len;
-    int epoll_fd, listen_fd, timer_fd, signal_fd;
-    int64_t now_ns, armed_ns;
-    size_t quantum_bytes;
-    struct wire wire[DIR_COUNT];
-    struct timer **heap; /* owned array of borrowed timers */
-    size_t heap_len, heap_room;
-    struct block *spare_blocks;
-    size_t spare_blocks_len;
-    struct transit *spare_transits;
-    size_t *text_fallback[DIR_COUNT]; /* Knuth-Morris-Pratt: where to go on after a mismatch */
-    struct conn *conns, *buried;
-    uint64_t accepted, cuts, stalls, refused;
-    uint64_t cuts_left, random_cuts_left, text_cuts_left, stalls_left, skips_left;
-    bool is_stopping;
-};
-
-/* ------------------------------------------------------------------ timers: a binary heap */
-
-static void heap_put(struct relay *relay, size_t slot, struct timer *timer)
-{
-    relay->heap[slot] = timer;
-    timer->slot = slot + 1;
-}
-
-static void heap_settle(struct relay *relay, size_t slot)
-{
-    struct timer *timer = relay->heap[slot];
-    while (slot > 0 && relay->heap[(slot - 1) / 2]->at_ns > timer->at_ns) {
-        heap_put(relay, slot, relay->heap[(slot - 1) / 2]);
-        slot = (slot - 1) / 2;
-    }
-    for (;;) {
-        size_t child = 2 * slot + 1;
-        if (child + 1 < relay->heap_len &&
-            relay->heap[child + 1]->at_ns < relay->heap[child]->at_ns)
-            child++;
-        if (child >= relay->heap_len || relay->heap[child]->at_ns >= timer->at_ns)
-            break;
-        heap_put(relay, slot, relay->heap[child]);
-        slot = child;
-    }
-    heap_put(relay, slot, timer);
-}
-
-static void timer_cancel(struct relay *relay, struct timer *timer)
-{
-    if (!timer->slot)
-        return;
-    size_t slot = timer->slot - 1;
-    timer->slot = 0;
-    struct timer *last = relay->heap[--relay->heap_len];
-    if (last != timer) {
-        relay->heap[slot] = last;
-        heap_settle(relay, slot);
-    }
-}
-
-static void timer_set(struct relay *relay, struct timer *timer, int64_t at_ns)
-{
-    timer_cancel(relay, timer);
-    if (relay->heap_len == relay->heap_room) {
-        relay->heap_room = relay->heap_room ? 2 * relay->heap_room : 64;
-        relay->heap = tool_realloc(relay->heap, relay->heap_room * sizeof(struct timer *));
-    }
-    timer->at_ns = at_ns;
-    relay->heap[relay->heap_len++] = timer;
-    heap_settle(relay, relay->heap_len - 1);
-}
-
-/* ------------------------------------------------------------------ blocks */
-
-static struct block *block_get(struct relay *relay)
-{
-    struct block *block = relay->spare_blocks;
-    if (block) {
-        relay->spare_blocks = block->next;
-        relay->spare_blocks_len--;
-    } else {
-        block = malloc(sizeof(*block)); /* not zeroed: 64 KiB that a read fills */
-        if (!block)
-            tool_die("out of memory");
-    }
-    block->next = NULL;
-    block->start = block->end = 0;
-    return block;
-}
-
-static void block_put(struct relay *relay, struct block *block)
-{
-    if (relay->spare_blocks_len >= BLOCKS_KEPT) {
-        free(block);
-        return;
-    }
-    block->next = relay->spare_blocks;
-    relay->spare_blocks = block;
-    relay->spare_blocks_len++;
-}
-
-static void flow_drop_blocks(struct relay *relay, struct flow *flow)
-{
-    while (flow->head) {
-        struct block *next = flow->head->next;
-        block_put(relay, flow->head);
-        flow->head = next;
-    }
-    flow->tail = NULL;
-}
-
-/* ------------------------------------------------------------------ the wire */
-
-/* Puts something on the wire now; it arrives when its bytes have passed and the delay is over. */
-static void wire_send(struct relay *relay, struct flow *flow, enum transit_kind kind, size_t bytes)
-{
-    struct wire *wire = &relay->wire[flow->dir];
-    if (wire->free_ns < relay->now_ns)
-        wire->free_ns = relay->now_ns;
-    if (relay->options.rate_bits)
-        wire->free_ns +=
-            (int64_t)((uint64_t)bytes * 8 * (uint64_t)TOOL_NS_PER_S / relay->options.rate_bits);
-
-    struct transit *transit = relay->spare_transits;
-    if (transit)
-        relay->spare_transits = transit->next;
-    else
-        transit = tool_alloc(sizeof(*transit));
-    *transit = (struct transit){.flow = flow,
-                                .arrive_ns = wire->free_ns + relay->options.delay_ns,
-                                .kind = kind,
-                                .bytes = bytes};
-    if (wire->tail)
-        wire->tail->next = transit;
-    else
-        wire->head = transit;
-    wire->tail = transit;
-    flow->conn->under_way++;
-}
-
-/* When the wire takes more: 0 (now) or a moment to come. */
-static int64_t wire_wait_until(const struct relay *relay, const struct wire *wire)
-{
-    if (!relay->options.rate_bits || wire->free_ns - relay->now_ns < WIRE_QUEUE_NS)
-        return 0;
-    return wire->free_ns - WIRE_QUEUE_NS + 1;
-}
 
 /* ------------------------------------------------------------------ the end of a connection */
 
@@ -411,7 +127,7 @@ static void conn_close(struct relay *relay, struct conn *conn, bool is_reset)
     conn_close_step(relay, conn);
 }
 
-/* The kernel of this side refused: its reset travels to the other side like everything else. */
+/* This side is reset and read to its end: the reset travels to the other like everything else. */
 static void end_is_lost(struct relay *relay, struct flow *flow_from_it)
 {
     end_close(flow_from_it->from, true);
@@ -550,6 +266,7 @@ static void flow_consume(struct relay *relay, struct flow *flow, size_t len)
     relay->wire[flow->dir].delivered_bytes += len;
     while (len > 0) {
         struct block *block = flow->head;
+        assert(block); /* nobody sends more than the blocks hold */
         size_t part = block->end - block->start < len ? block->end - block->start : len;
         block->start += part;
         len -= part;
@@ -607,6 +324,22 @@ static void flow_finish(struct relay *relay, struct flow *flow)
         conn_kill(relay, conn);
 }
 
+/*
+ * The receiver has reset the connection, as a write shows. What it sent before (a BYE, perhaps) is
+ * still to be read: the reset goes on when the reading comes to it.
+ */
+static void flow_lost_receiver(struct relay *relay, struct flow *flow)
+{
+    struct flow *back = &flow->conn->flow[!flow->dir];
+    struct end *end = flow->to;
+    end->is_writable = false;
+    end->was_reset = end->has_hung_up = end->is_readable = true;
+    if (back->has_ended)
+        end_is_lost(relay, back);
+    else
+        flow_wants_turn(relay, back);
+}
+
 /* Writes what may be written of one flow. */
 static void flow_pump(struct relay *relay, struct flow *flow)
 {
@@ -622,7 +355,7 @@ static void flow_pump(struct relay *relay, struct flow *flow)
             most = relay->options.chunk_bytes;
         ssize_t sent = flow_send(relay, flow, most);
         if (sent < 0) {
-            end_is_lost(relay, &conn->flow[!flow->dir]);
+            flow_lost_receiver(relay, flow);
             return;
         }
         /* One nanosecond at least: the next chunk belongs to the next turn of the loop. */
@@ -686,6 +419,7 @@ static void flow_commit(struct relay *relay, struct flow *flow, struct block **f
     struct block *block = flow->tail && flow->tail->end < BLOCK_BYTES ? flow->tail : NULL;
     while (len > 0) {
         if (!block) {
+            assert(next < fresh_len);
             block = fresh[next++];
             if (flow->tail)
                 flow->tail->next = block;
@@ -735,12 +469,12 @@ static void flow_read(struct relay *relay, struct flow *flow)
         /* A short read means empty, unless the other side hung up: that shows only in the next. */
         if ((size_t)got < asked && !flow->from->has_hung_up)
             flow->from->is_readable = false;
-    } else if (got == 0) {
+    } else if (got == 0 && !flow->from->was_reset) {
         flow->has_ended = true;
         wire_send(relay, flow, TRANSIT_END, 0);
-    } else if (error == EAGAIN) {
+    } else if (got < 0 && error == EAGAIN) {
         flow->from->is_readable = false;
-    } else if (error != EINTR) {
+    } else if (got == 0 || error != EINTR) {
         end_is_lost(relay, flow);
     }
     if (flow->looks_for_text && (got > 0 || flow->has_ended))
@@ -825,9 +559,14 @@ static void conn_call_server(struct relay *relay, struct conn *conn)
 
 static void conn_open(struct relay *relay, struct conn *conn)
 {
+    struct end *server = &conn->end[SIDE_SERVER];
     int error = 0;
     socklen_t len = sizeof(error);
-    if (getsockopt(conn->end[SIDE_SERVER].fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error) {
+    if (getsockopt(server->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        tool_die("SO_ERROR: %s", strerror(errno));
+    /* A server may accept, speak and reset before we look. */
+    server->was_reset = error == ECONNRESET || error == EPIPE;
+    if (error && !server->was_reset) {
         relay->refused++;
         conn_close(relay, conn, true);
         return;
@@ -1116,7 +855,7 @@ static void relay_init(struct relay *relay)
     }
     if (!options->buffer_bytes)
         options->buffer_bytes = buffer_bytes_default(options);
-    relay->quantum_bytes = BLOCK_BYTES * (BLOCKS_PER_CALL / 2);
+    relay->quantum_bytes = (size_t)BLOCK_BYTES * (BLOCKS_PER_CALL / 2);
     if (options->rate_bits) {
         uint64_t quantum = options->rate_bits / 8 * QUANTUM_NS / TOOL_NS_PER_S;
         relay->quantum_bytes = quantum < QUANTUM_BYTES_MIN ? QUANTUM_BYTES_MIN
@@ -1149,6 +888,7 @@ static void relay_done(struct relay *relay)
             (unsigned long long)relay->refused);
     while (relay->conns) {
         struct conn *conn = relay->conns;
+        assert(!conn->prev);
         conn_kill(relay, conn);
         conn_free(relay, conn);
     }
@@ -1176,215 +916,6 @@ static void relay_done(struct relay *relay)
     close(relay->timer_fd);
     close(relay->signal_fd);
     close(relay->epoll_fd);
-}
-
-/* ------------------------------------------------------------------ the command line */
-
-static const char usage[] =
-    "usage: mh-relay --listen ADDRESS:PORT --to ADDRESS:PORT [options]\n"
-    "  --port-file FILE             write PORT=n there too\n"
-    "  --delay-ms N                 one way; fractions allowed (default 0)\n"
-    "  --rate-mbit N                per direction, shared by all connections (default: no limit)\n"
-    "  --buffer-kib N               per direction and connection (default: fits delay and rate)\n"
-    "  --chunk N                    at most N bytes in one write\n"
-    "  --chunk-gap-us N             pause after each such write (default 0)\n"
-    "  --cut-after-bytes N[:up|down]    close both sides behind N delivered bytes\n"
-    "  --stall-after-bytes N[:up|down]  deliver and read nothing more, but stay connected\n"
-    "  --cut-every-bytes MIN-MAX    each connection: cut behind a number of bytes drawn by lot\n"
-    "  --seed S                     the lot (default 1)\n"
-    "  --cut-on-up TEXT, --cut-on-down TEXT   cut when TEXT is about to be delivered\n"
-    "  --cut-connection K           only the Kth connection (default: any)\n"
-    "  --skip N                     let N occurrences of TEXT pass first\n"
-    "  --count N                    how often (default 1; --cut-every-bytes: without end)\n"
-    "  --cut-rst                    cut by RST in place of FIN\n"
-    "  --with-parent                end when the parent process ends\n";
-
-enum option_id {
-    OPT_LISTEN = 256,
-    OPT_TO,
-    OPT_PORT_FILE,
-    OPT_DELAY,
-    OPT_RATE,
-    OPT_BUFFER,
-    OPT_CHUNK,
-    OPT_CHUNK_GAP,
-    OPT_CUT_AFTER,
-    OPT_STALL_AFTER,
-    OPT_CUT_EVERY,
-    OPT_SEED,
-    OPT_CUT_ON_UP,
-    OPT_CUT_ON_DOWN,
-    OPT_CUT_CONNECTION,
-    OPT_SKIP,
-    OPT_COUNT,
-    OPT_CUT_RST,
-    OPT_WITH_PARENT,
-    OPT_HELP
-};
-
-static const struct option long_options[] = {
-    {"listen", required_argument, NULL, OPT_LISTEN},
-    {"to", required_argument, NULL, OPT_TO},
-    {"port-file", required_argument, NULL, OPT_PORT_FILE},
-    {"delay-ms", required_argument, NULL, OPT_DELAY},
-    {"rate-mbit", required_argument, NULL, OPT_RATE},
-    {"buffer-kib", required_argument, NULL, OPT_BUFFER},
-    {"chunk", required_argument, NULL, OPT_CHUNK},
-    {"chunk-gap-us", required_argument, NULL, OPT_CHUNK_GAP},
-    {"cut-after-bytes", required_argument, NULL, OPT_CUT_AFTER},
-    {"stall-after-bytes", required_argument, NULL, OPT_STALL_AFTER},
-    {"cut-every-bytes", required_argument, NULL, OPT_CUT_EVERY},
-    {"seed", required_argument, NULL, OPT_SEED},
-    {"cut-on-up", required_argument, NULL, OPT_CUT_ON_UP},
-    {"cut-on-down", required_argument, NULL, OPT_CUT_ON_DOWN},
-    {"cut-connection", required_argument, NULL, OPT_CUT_CONNECTION},
-    {"skip", required_argument, NULL, OPT_SKIP},
-    {"count", required_argument, NULL, OPT_COUNT},
-    {"cut-rst", no_argument, NULL, OPT_CUT_RST},
-    {"with-parent", no_argument, NULL, OPT_WITH_PARENT},
-    {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0}};
-
-/* A decimal with a fraction, times `unit`; at most `most` before that. */
-static uint64_t parse_decimal(const char *text, const char *what, double unit, double most)
-{
-    char *end = NULL;
-    double value = strtod(text, &end);
-    if (end == text || *end || !(value >= 0 && value <= most))
-        tool_die("%s: '%s' is not a number from 0 to %.0f", what, text, most);
-    return (uint64_t)(value * unit + 0.5);
-}
-
-/* "N", "N:up" or "N:down". */
-static void parse_span(char *text, const char *what, uint64_t at[SPAN_COUNT])
-{
-    int span = SPAN_BOTH;
-    char *colon = strchr(text, ':');
-    if (colon) {
-        *colon++ = '\0';
-        if (strcmp(colon, "up") != 0 && strcmp(colon, "down") != 0)
-            tool_die("%s: ':%s' is neither ':up' nor ':down'", what, colon);
-        span = strcmp(colon, "up") == 0 ? SPAN_UP : SPAN_DOWN;
-    }
-    at[span] = tool_number(text, what, 0, NO_OFFSET - 1);
-}
-
-static void parse_every(char *text, struct options *options)
-{
-    char *dash = strchr(text, '-');
-    if (!dash)
-        tool_die("--cut-every-bytes: '%s' is not MIN-MAX", text);
-    *dash++ = '\0';
-    options->every_min = tool_number(text, "--cut-every-bytes", 0, INT64_MAX);
-    options->every_max = tool_number(dash, "--cut-every-bytes", 1, INT64_MAX);
-    if (options->every_min > options->every_max)
-        tool_die("--cut-every-bytes: MIN is greater than MAX");
-}
-
-static void parse_text(const char *text, struct options *options, int dir)
-{
-    free(options->text[dir]);
-    options->text[dir] = tool_unescape(text, &options->text_len[dir]);
-    if (!options->text_len[dir])
-        tool_die("an empty text is about to pass all the time: give one byte at least");
-}
-
-static void parse_fault_option(int id, char *text, struct options *options)
-{
-    switch (id) {
-    case OPT_CUT_AFTER:
-        parse_span(text, "--cut-after-bytes", options->cut_at);
-        break;
-    case OPT_STALL_AFTER:
-        parse_span(text, "--stall-after-bytes", options->stall_at);
-        break;
-    case OPT_CUT_EVERY:
-        parse_every(text, options);
-        break;
-    case OPT_SEED:
-        options->seed = tool_number(text, "--seed", 0, UINT64_MAX);
-        break;
-    case OPT_CUT_ON_UP:
-        parse_text(text, options, DIR_UP);
-        break;
-    case OPT_CUT_ON_DOWN:
-        parse_text(text, options, DIR_DOWN);
-        break;
-    case OPT_CUT_CONNECTION:
-        options->only_connection = tool_number(text, "--cut-connection", 1, UINT64_MAX);
-        break;
-    case OPT_SKIP:
-        options->skip = tool_number(text, "--skip", 0, NO_OFFSET - 1);
-        break;
-    case OPT_COUNT:
-        options->count = tool_number(text, "--count", 0, NO_OFFSET - 1);
-        break;
-    case OPT_CUT_RST:
-        options->is_reset = true;
-        break;
-    case OPT_HELP:
-        fputs(usage, stdout);
-        exit(TOOL_EXIT_OK);
-    default:
-        fputs(usage, stderr);
-        exit(TOOL_EXIT_USAGE);
-    }
-}
-
-static void parse_option(int id, char *text, struct options *options)
-{
-    switch (id) {
-    case OPT_LISTEN:
-        options->listen = text;
-        break;
-    case OPT_TO:
-        options->to = text;
-        break;
-    case OPT_PORT_FILE:
-        options->port_file = text;
-        break;
-    case OPT_DELAY:
-        options->delay_ns = (int64_t)parse_decimal(text, "--delay-ms", TOOL_NS_PER_MS, 60000);
-        break;
-    case OPT_RATE:
-        options->rate_bits = parse_decimal(text, "--rate-mbit", 1e6, 100000);
-        if (options->rate_bits < 8000)
-            tool_die("--rate-mbit: at least 0.008 (1000 bytes a second)");
-        break;
-    case OPT_BUFFER:
-        options->buffer_bytes = tool_number(text, "--buffer-kib", 1, 1 << 22) * 1024;
-        break;
-    case OPT_CHUNK:
-        options->chunk_bytes = tool_number(text, "--chunk", 1, UINT32_MAX);
-        break;
-    case OPT_CHUNK_GAP:
-        options->chunk_gap_ns = (int64_t)tool_number(text, "--chunk-gap-us", 0, 60000000) * 1000;
-        break;
-    case OPT_WITH_PARENT:
-        options->is_bound_to_parent = true;
-        break;
-    default:
-        parse_fault_option(id, text, options);
-        break;
-    }
-}
-
-static void parse_options(int argc, char **argv, struct options *options)
-{
-    *options = (struct options){.seed = 1, .count = NO_OFFSET};
-    for (int span = 0; span < SPAN_COUNT; span++)
-        options->cut_at[span] = options->stall_at[span] = NO_OFFSET;
-    int id = 0;
-    while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1)
-        parse_option(id, optarg, options);
-    if (optind != argc || !options->listen || !options->to) {
-        fputs(usage, stderr);
-        exit(TOOL_EXIT_USAGE);
-    }
-    if (options->every_max && options->cut_at[SPAN_BOTH] != NO_OFFSET)
-        tool_die("--cut-every-bytes and --cut-after-bytes without a direction exclude each other");
-    if (options->chunk_gap_ns && !options->chunk_bytes)
-        tool_die("--chunk-gap-us needs --chunk");
 }
 
 int main(int argc, char **argv)

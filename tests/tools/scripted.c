@@ -319,7 +319,7 @@ static void run_expect_pattern(struct run *run, const struct step *step)
 static size_t run_step(struct run *run, size_t at)
 {
     const struct step *step = &run->dialogue->steps[at];
-    bool is_off = strcmp(step->text ? step->text : "", "off") == 0;
+    bool is_off = strcmp(step->text, "off") == 0;
     switch (step->kind) {
     case STEP_SEND:
     case STEP_SEND_RAW:

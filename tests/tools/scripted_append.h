@@ -28,6 +28,11 @@ struct append {
 
 /* ------------------------------------------------------------------ dates */
 
+static int two_digits(const char *text)
+{
+    return (text[0] - '0') * 10 + (text[1] - '0');
+}
+
 /* dd-Mon-yyyy hh:mm:ss +zzzz, RFC 3501 date-time; a blank as first digit becomes 0. */
 static bool date_normalise(const struct text *given, char date_out[DATE_BYTES + 1])
 {
@@ -48,9 +53,9 @@ static bool date_normalise(const struct text *given, char date_out[DATE_BYTES + 
             return false;
     }
     char month[4] = {date_out[3], date_out[4], date_out[5], '\0'};
-    int day = atoi(date_out);
-    return strstr(months, month) && day >= 1 && day <= 31 && atoi(date_out + 12) < 24 &&
-           atoi(date_out + 15) < 60 && atoi(date_out + 18) < 61;
+    int day = two_digits(date_out);
+    return strstr(months, month) && day >= 1 && day <= 31 && two_digits(date_out + 12) < 24 &&
+           two_digits(date_out + 15) < 60 && two_digits(date_out + 18) < 61;
 }
 
 static void date_now(char date_out[DATE_BYTES + 1])

@@ -321,7 +321,7 @@ static bool sasl_decode(const char *encoded, size_t len, unsigned char *plain_ou
     *len_out = 0;
     if (len == 1 && encoded[0] == '=') /* RFC 4959: an empty initial response */
         len = 0;
-    if (len > SASL_BYTES_MAX / 4 * 4 || len % 4)
+    if (len > SASL_BYTES_MAX || len % 4)
         return false;
     int decoded = len ? EVP_DecodeBlock(plain_out, (const unsigned char *)encoded, (int)len) : 0;
     if (decoded < 0)
@@ -526,8 +526,9 @@ static void session_run_command(struct session *session)
     size_t tag_len = strcspn(session->line, " ");
     char word[ATOM_BYTES_MAX + 1] = "";
     bool is_by_uid = false;
-    snprintf(session->tag, sizeof(session->tag), "%.*s",
-             tag_len < TAG_BYTES_MAX ? (int)tag_len : TAG_BYTES_MAX, session->line);
+    size_t kept_len = tag_len < TAG_BYTES_MAX ? tag_len : TAG_BYTES_MAX;
+    memcpy(session->tag, session->line, kept_len);
+    session->tag[kept_len] = '\0';
     session->at = tag_len;
     bool is_right = tag_len > 0 && tag_len <= TAG_BYTES_MAX && command_take(session, ' ') &&
                     command_keyword(session, word);

@@ -324,6 +324,7 @@ static struct step *dialogue_add(struct dialogue *dialogue, enum step_kind kind,
     }
     struct step *step = &dialogue->steps[dialogue->len++];
     *step = (struct step){.kind = kind, .line = line};
+    step->text = tool_copy("", 0);
     return step;
 }
 
@@ -376,6 +377,7 @@ static void script_add_step(struct script *script, struct dialogue *dialogue,
     }
     if (word->kind == STEP_TLS || word->kind == STEP_STARTTLS)
         script->need_certificate(script->model, step->name);
+    free(step->text);
     if (word->kind == STEP_SEND_RAW || word->kind == STEP_LITERAL) {
         step->text = tool_unescape(rest, &step->len);
     } else {

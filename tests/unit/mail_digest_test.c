@@ -62,7 +62,9 @@ static const struct {
     {"mixed", TEXT("a\nb\rc\r\nd"), TEXT("a\r\nb\r\nc\r\nd\r\n")},
     {"no final line end", TEXT("a: b\r\n\r\nc"), TEXT("a: b\r\n\r\nc\r\n")},
     {"only a line end", TEXT("\n"), TEXT("\r\n")},
-    {"CR CR LF", TEXT("a\r\r\nb\r\n"), TEXT("a\r\n\r\nb\r\n")},
+    {"CR CR LF", TEXT("a\r\r\nb\r\n"), TEXT("a\r\nb\r\n")},
+    {"CR CR LF LF", TEXT("a\r\r\n\nb\r\n"), TEXT("a\r\n\r\nb\r\n")},
+    {"CRs at the end", TEXT("a\r\r\r"), TEXT("a\r\n\r\n\r\n")},
     {"LF CR", TEXT("a\n\rb\r\n"), TEXT("a\r\n\r\nb\r\n")},
     {"NUL", TEXT("a\0b\r\n"),
      TEXT("a\x80"
@@ -92,24 +94,34 @@ Test(mail_digest, canonical)
     }
 }
 
+static size_t add_line_ends(unsigned char *out, size_t n, size_t count)
+{
+    for (; count > 0; count--) {
+        out[n++] = '\r';
+        out[n++] = '\n';
+    }
+    return n;
+}
+
 /* The plain definition, octet by octet. */
 static size_t canonicalise(const unsigned char *in, size_t len, unsigned char *out)
 {
     size_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (in[i] == '\n' && i > 0 && in[i - 1] == '\r')
-            continue;
-        if (in[i] == '\r' || in[i] == '\n') {
-            out[n++] = '\r';
-            out[n++] = '\n';
+    for (size_t i = 0; i < len;) {
+        size_t crs = 0;
+        while (i + crs < len && in[i + crs] == '\r')
+            crs++;
+        bool lf = i + crs < len && in[i + crs] == '\n';
+        if (crs || lf) {
+            n = add_line_ends(out, n, lf ? 1 : crs);
+            i += crs + lf;
         } else {
             out[n++] = in[i] ? in[i] : 0x80;
+            i++;
         }
     }
-    if (len && in[len - 1] != '\r' && in[len - 1] != '\n') {
-        out[n++] = '\r';
-        out[n++] = '\n';
-    }
+    if (len && in[len - 1] != '\r' && in[len - 1] != '\n')
+        n = add_line_ends(out, n, 1);
     return n;
 }
 

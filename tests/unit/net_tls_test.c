@@ -273,7 +273,7 @@ static const struct {
      {.cn = "x", .san = {HOST, "a\0.evil.test"}, .san_len = {0, 12}},
      BY_ROOT, NULL, "cert-nul", "a name in it holds a NUL byte"},
     {"escape codes in a name", {.cn = "x", .san = {"\x1b[2Jevil.test"}}, BY_ROOT, NULL, "cert-host",
-     "but for \\x1b[2Jevil.test"},
+     "but for \\x1B[2Jevil.test"},
     {"wrong purpose", {.cn = "x", .san = {HOST}, .purpose = "clientAuth"}, BY_ROOT, NULL, "cert",
      "purpose"},
 };
@@ -489,10 +489,9 @@ static void serve_words(struct peer *p, int fd)
 {
     const struct talk *t = p->arg;
     peer_sends(fd, t->says);
-    if (t->says[0])
-        (void)peer_drain(fd);
-    else
-        (void)recv(fd, &(char){0}, 1, 0);
+    if (!t->says[0])
+        (void)shutdown(fd, SHUT_WR);
+    (void)peer_drain(fd);
     (void)close(fd);
 }
 
@@ -517,14 +516,11 @@ Test(tls, what_speaks_no_tls)
          .words = "does not speak TLS on this port"},
         {.says = "HTTP/1.1 400 Bad Request\r\n\r\n", .rc = MH_EMAILBOX, .reason = "not-tls",
          .words = "does not speak TLS on this port"},
-        {.says = "", .rc = MH_ERETRY, .words = "during"},
+        {.says = "", .rc = MH_ERETRY,
+         .words = "closed the connection in the middle of the TLS handshake"},
         {.says = "\x16\x03\x03", .rc = MH_ERETRY, .words = "handshake was not done within"},
-        {.says = "\x15\x03\x03\x01\x02\x02\x28", .rc = MH_EMAILBOX, .words = "TLS"},
     };
-    cases[2].words = "the connection"; /* reset or closed: both are worth another try */
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
-        if (i == 4)
-            continue;
         cases[i].w.peer.arg = &cases[i];
         world_run(&cases[i].w, serve_words, talk_main);
     }
@@ -834,7 +830,7 @@ Test(tls, one_byte_at_a_time)
 /* Echoes, record by record, and asks for new keys in between. */
 static void serve_echo_with_updates(struct peer *p, int fd)
 {
-    static char buf[16384];
+    char buf[16384];
     SSL *ssl = peer_tls(p, fd);
     peer_check(ssl != NULL);
     size_t n = 0;

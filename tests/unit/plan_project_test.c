@@ -333,7 +333,7 @@ static const struct {
     {"rule to role", MINIMAL "map: [{role: sent, to: '@snet'}]\n",
      "mailhaul.yaml:5:24: to '@snet' names no role"},
     {"rule regex", MINIMAL "map: [{match: 'a(', to: X}]\n",
-     "mailhaul.yaml:5:15: match 'a(' is no regular expression"},
+     "mailhaul.yaml:5:15: match is no expression: a ( is never closed"},
     {"rule group", MINIMAL "map: [{match: 'a(b)', to: X$2}]\n",
      "mailhaul.yaml:5:27: to uses $2, but match has 1 group in"},
     {"rule dollar", MINIMAL "map: [{match: 'a', to: US$}]\n",

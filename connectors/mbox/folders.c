@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "connectors/mbox/mbox_priv.h"
+#include "mail/file_name.h"
+
+enum {
+    LOCK_TRIES = 250,
+    LOCK_WAIT_MS = 20,
+};
+
+/* Room for ".mbox.journal.tmp" behind it. */
+static const struct mh_file_naming naming = {
+    .special = "\\:*?\"<>|",
+    .extension = "mbox",
+    .no_trailing_dot = true,
+    .max_bytes = MH_FILE_NAME_MAX_BYTES - 10,
+};
+
+static bool has_suffix(const char *name)
+{
+    size_t len = strlen(name);
+    return len > strlen(MBOX_SUFFIX) && strcmp(name + len - strlen(MBOX_SUFFIX), MBOX_SUFFIX) == 0;
+}
+
+/* --- locks ------------------------------------------------------------------------------------ */
+
+/*
+ * Locks of the open file description: they exclude the fcntl() locks of mail programs, and unlike
+ * those they do not vanish when another session of this process closes the same file.
+ */
+int mbox_lock(int fd, bool for_write, struct mh_err *err)
+{
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        struct flock fl = {.l_type = for_write ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+        if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
+            return 0;
+        if (errno != EAGAIN && errno != EACCES)
+            return mh_err_sys(err, MH_EFOLDER, "mbox", errno, "cannot lock the mbox");
+        /* A wait in the kernel could not be ended: ask again for a while. */
+        struct timespec pause = {0, LOCK_WAIT_MS * 1000000L};
+        (void)nanosleep(&pause, NULL);
+    }
+    return mh_err_set(err, MH_ELATER, "mbox", "the mbox is locked by another program");
+}
+
+void mbox_unlock(int fd)
+{
+    struct flock fl = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_OFD_SETLK, &fl);
+}
+
+/* --- journals --------------------------------------------------------------------------------- */
+
+int mbox_journal_read(int dir_fd, const char *file, uint64_t *end_out, struct mh_err *err)
+{
+    char *name = mh_asprintf("%s%s", file, MBOX_JOURNAL);
+    struct mh_buf text = MH_BUF_INIT;
+    *end_out = UINT64_MAX;
+    int rc = name ? mh_file_read_all(dir_fd, name, 64, &text, err) : mh_err_nomem(err);
+    bool is_whole = rc == 0 && text.len > 1 && text.data[text.len - 1] == '\n';
+    if (rc == 0 && (!is_whole || !mh_parse_u64(text.data, text.len - 1, INT64_MAX, end_out)))
+        rc = mh_err_set(err, MH_EFOLDER, "mbox", "%s is no journal of mailhaul: remove it", name);
+    mh_buf_done(&text);
+    mh_free(name);
+    return rc == MH_ENOENT ? 0 : rc;
+}
+
+int mbox_journal_write(int dir_fd, const char *file, uint64_t end, struct mh_err *err)
+{
+    char *name = mh_asprintf("%s%s", file, MBOX_JOURNAL);
+    struct mh_buf text = MH_BUF_INIT;
+    mh_buf_addf(&text, "%llu\n", (unsigned long long)end);
+    int rc = name ? mh_file_replace(dir_fd, name, &text, err) : mh_err_nomem(err);
+    mh_buf_done(&text);
+    mh_free(name);
+    return rc;
+}
+
+int mbox_journal_remove(int dir_fd, const char *file, struct mh_err *err)
+{
+    char *name = mh_asprintf("%s%s", file, MBOX_JOURNAL);
+    int rc = 0;
+    if (!name)
+        rc = mh_err_nomem(err);
+    else if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+        rc = mh_err_sys(err, MH_EFOLDER, "mbox", errno, "cannot remove %s", name);
+    else
+        (void)fsync(dir_fd);
+    mh_free(name);
+    return rc;
+}
+
+/* --- files and names -------------------------------------------------------------------------- */
+
+int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir_fd_out, int *fd_out,
+                   char **file_out, struct mh_err *err)
+{
+    const char *name = NULL;
+    int dir_fd = -1;
+    int rc = mh_file_open_parent(s->root_fd, native, flags & O_CREAT, &dir_fd, &name, err);
+    if (rc < 0)
+        return rc;
+    int no_follow = s->single ? 0 : O_NOFOLLOW;
+    int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_NONBLOCK | no_follow, 0600);
+    struct stat st;
+    char *file = mh_strdup(name);
+    if (fd < 0)
+        rc = mh_err_sys(err, errno == ENOENT ? MH_ENOENT : MH_EFOLDER, "mbox", errno,
+                        "cannot open %s", name);
+    else if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        rc = mh_err_set(err, MH_EFOLDER, "mbox", "%s is no regular file", name);
+    else if (!file)
+        rc = mh_err_nomem(err);
+    if (rc < 0) {
+        if (fd >= 0)
+            (void)close(fd);
+        (void)close(dir_fd);
+        mh_free(file);
+        return rc;
+    }
+    *dir_fd_out = dir_fd;
+    *fd_out = fd;
+    *file_out = file;
+    return 0;
+}
+
+static int encode(const char *path, struct mh_buf *native, struct mh_err *err)
+{
+    struct mh_buf raw = MH_BUF_INIT;
+    const char *cursor = path;
+    int rc = 0;
+    if (!*path || mh_path_depth(path) > MH_FOLDER_DEPTH_MAX)
+        rc = mh_err_set(err, MH_EFOLDER, "mbox", "the folder's name is empty or too deep");
+    while (rc == 0 && mh_path_next(&cursor, &raw)) {
+        if (raw.len == 0)
+            rc = mh_err_set(err, MH_EFOLDER, "mbox", "a part of the folder's name is empty");
+        if (native->len)
+            mh_buf_addc(native, '/');
+        (void)mh_file_name_encode(native, mh_buf_str(&raw), raw.len, &naming);
+        if (rc == 0 && mh_buf_failed(&raw))
+            rc = mh_err_nomem(err);
+    }
+    mh_buf_adds(native, MBOX_SUFFIX);
+    mh_buf_done(&raw);
+    return rc == 0 && mh_buf_failed(native) ? mh_err_nomem(err) : rc;
+}
+
+/* A single file that is not called NAME.mbox is a mail spool: INBOX. */
+static int decode(const char *native, struct mh_buf *path, struct mh_err *err)
+{
+    size_t total = strlen(native) - (has_suffix(native) ? strlen(MBOX_SUFFIX) : 0);
+    struct mh_buf raw = MH_BUF_INIT;
+    if (!has_suffix(native)) {
+        mh_buf_adds(path, "INBOX");
+        return mh_buf_failed(path) ? mh_err_nomem(err) : 0;
+    }
+    for (const char *p = native; p < native + total;) {
+        size_t len = MH_MIN(strcspn(p, "/"), (size_t)(native + total - p));
+        mh_buf_reset(&raw);
+        mh_file_name_decode(&raw, p, len, &naming);
+        if (path->len)
+            mh_buf_addc(path, '/');
+        mh_path_add_component(path, mh_buf_str(&raw), raw.len);
+        path->failed |= mh_buf_failed(&raw);
+        p += len + 1;
+    }
+    mh_buf_done(&raw);
+    return mh_buf_failed(path) ? mh_err_nomem(err) : 0;
+}
+
+static int take_names(struct mh_buf *path, struct mh_buf *native, char **path_out, char **native_out,
+                      struct mh_err *err)
+{
+    *path_out = mh_buf_take(path);
+    *native_out = mh_buf_take(native);
+    if (*path_out && *native_out)
+        return 0;
+    mh_free(*path_out);
+    mh_free(*native_out);
+    return mh_err_nomem(err);
+}
+
+int mbox_plan_name(struct mh_session *s, const char *path, char **path_out, char **native_out,
+                   struct mh_err *err)
+{
+    struct mh_buf native = MH_BUF_INIT;
+    struct mh_buf back = MH_BUF_INIT;
+    int rc = 0;
+    if (s->single)
+        mh_buf_adds(&native, s->single);
+    else
+        rc = encode(path, &native, err);
+    if (rc == 0)
+        rc = decode(mh_buf_str(&native), &back, err);
+    if (rc == 0 && s->single && strcmp(mh_buf_str(&back), path) != 0)
+        rc = mh_err_set(err, MH_EFOLDER, "mbox",
+                        "the file %s holds the folder %s only: give a directory for several",
+                        s->single, mh_buf_str(&back));
+    if (rc == 0)
+        rc = take_names(&back, &native, path_out, native_out, err);
+    mh_buf_done(&native);
+    mh_buf_done(&back);
+    return rc;
+}
+
+/* --- listing (worker thread) ------------------------------------------------------------------ */
+
+struct list_job {
+    struct mh_session *s;
+    struct mh_folders *out;
+};
+
+static int add_folder(struct list_job *job, const char *native, uint64_t size, struct mh_err *err)
+{
+    struct mh_buf path = MH_BUF_INIT;
+    struct mh_folder *f = NULL;
+    int rc = decode(native, &path, err);
+    if (rc == 0)
+        rc = mh_folders_add(job->out, mh_buf_str(&path), native, &f, err);
+    if (rc == 0) {
+        f->uidvalidity = mh_file_uidvalidity(native);
+        f->size = size;
+        f->size_known = true;
+        if (strcmp(f->path, "INBOX") == 0) {
+            f->role = MH_ROLE_INBOX;
+            f->attrs |= MH_FOLDER_ROLE_ANNOUNCED;
+        }
+    }
+    mh_buf_done(&path);
+    return rc;
+}
+
+/* The directory open at FD (taken over). */
+static int list_dir(struct list_job *job, int fd, const char *prefix, unsigned depth,
+                    struct mh_err *err)
+{
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        int rc = mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot list %s", prefix);
+        (void)close(fd);
+        return rc;
+    }
+    const struct dirent *e = NULL;
+    int rc = 0;
+    while (rc == 0 && (e = readdir(d)) != NULL) {
+        struct stat st;
+        if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        char *native = mh_asprintf("%s%s%s", prefix, *prefix ? "/" : "", e->d_name);
+        if (!native)
+            rc = mh_err_nomem(err);
+        else if (S_ISREG(st.st_mode) && has_suffix(e->d_name))
+            rc = add_folder(job, native, (uint64_t)st.st_size, err);
+        else if (S_ISDIR(st.st_mode) && depth < MH_FOLDER_DEPTH_MAX) {
+            int child = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+            rc = child < 0 ? mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot open %s", native)
+                           : list_dir(job, child, native, depth + 1, err);
+        }
+        mh_free(native);
+    }
+    (void)closedir(d);
+    return rc;
+}
+
+static int list(void *arg, struct mh_err *err)
+{
+    struct list_job *job = arg;
+    struct mh_session *s = job->s;
+    int rc = 0;
+    if (s->single) {
+        struct stat st;
+        if (fstatat(s->root_fd, s->single, &st, 0) == 0)
+            rc = add_folder(job, s->single, (uint64_t)st.st_size, err);
+    } else {
+        int fd = openat(s->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        rc = fd < 0 ? mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot list the folders")
+                    : list_dir(job, fd, "", 0, err);
+    }
+    if (rc == 0)
+        rc = mh_file_folders_finish(job->out, s->env->log, err);
+    return rc == 0 && !s->single ? mh_file_folders_load(s->root_fd, job->out, err) : rc;
+}
+
+/* No counts: only reading all of a file tells them. */
+int mbox_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err)
+{
+    (void)with_status;
+    struct list_job job = {s, out};
+    return mh_file_run(list, &job, err);
+}
+
+/* --- making and subscribing ------------------------------------------------------------------- */
+
+struct create_job {
+    struct mh_session *s;
+    const char *path, *native;
+    enum mh_role role;
+};
+
+static int make_one(struct mh_session *s, const char *native, struct mh_err *err)
+{
+    int dir_fd = -1;
+    int fd = -1;
+    char *file = NULL;
+    int rc = mbox_open_file(s, native, O_RDWR | O_CREAT, &dir_fd, &fd, &file, err);
+    if (rc < 0)
+        return rc;
+    (void)fsync(dir_fd);
+    (void)close(fd);
+    (void)close(dir_fd);
+    mh_free(file);
+    return 0;
+}
+
+/* The folders above it too: each is a file beside its directory. */
+static int create(void *arg, struct mh_err *err)
+{
+    struct create_job *job = arg;
+    struct mh_session *s = job->s;
+    int rc = 0;
+    for (const char *p = job->native; rc == 0 && !s->single && (p = strchr(p, '/')) != NULL; p++) {
+        char *parent = mh_asprintf("%.*s%s", (int)(p - job->native), job->native, MBOX_SUFFIX);
+        rc = parent ? make_one(s, parent, err) : mh_err_nomem(err);
+        mh_free(parent);
+    }
+    if (rc == 0)
+        rc = make_one(s, job->native, err);
+    if (rc == 0 && job->role != MH_ROLE_INBOX && !s->single)
+        rc = mh_file_folders_note_role(s->root_fd, job->path, job->role, err);
+    return rc;
+}
+
+int mbox_create(struct mh_session *s, const char *path, enum mh_role role, char **path_out,
+                char **native_out, struct mh_err *err)
+{
+    int rc = mbox_plan_name(s, path, path_out, native_out, err);
+    if (rc < 0)
+        return rc;
+    struct create_job job = {s, *path_out, *native_out, role};
+    rc = mh_file_run(create, &job, err);
+    if (rc < 0) {
+        mh_free(*path_out);
+        mh_free(*native_out);
+    }
+    return rc;
+}
+
+static int subscribe(void *arg, struct mh_err *err)
+{
+    struct create_job *job = arg;
+    return mh_file_folders_note_subscribed(job->s->root_fd, job->path, err);
+}
+
+/* A single file has no place for it. */
+int mbox_subscribe(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
+{
+    if (s->single)
+        return mh_err_set(err, MH_ENOSUP, "mbox", "a single mbox keeps no subscriptions");
+    struct create_job job = {s, folder->path, folder->native, MH_ROLE_NONE};
+    return mh_file_run(subscribe, &job, err);
+}

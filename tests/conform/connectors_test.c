@@ -1,0 +1,1237 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The suite that every connector passes. A subject is a connector with a place to put mail; what it
+ * cannot do by its nature stands in its deviations, so that nothing is skipped in silence. A subject
+ * with a server behind it joins by a row in the table.
+ */
+#include <criterion/parameterized.h>
+
+#include "connectors/eml/eml.h"
+#include "connectors/maildir/maildir.h"
+#include "connectors/mbox/mbox.h"
+#include "connectors/mem/mem.h"
+#include "rig.h"
+
+enum deviation {
+    NO_ZONE = 1 << 0,     /* dates come back in UTC */
+    NO_ACL = 1 << 1,
+    NO_METADATA = 1 << 2,
+    NO_COUNTS = 1 << 3,   /* list() with status tells no counts */
+    FIXED_NAMES = 1 << 4, /* long folder names are cut */
+    FEW_KEYWORDS = 1 << 5,
+    BATCHES = 1 << 6,     /* multiappend */
+};
+
+struct subject {
+    const char *name;
+    const struct mh_connector *connector;
+    unsigned deviations;
+    /* A new, empty mailbox called NAME; the endpoint is the caller's. */
+    void (*setup)(struct rig *r, const char *name, struct mh_endpoint *out);
+    void (*teardown)(const struct mh_endpoint *ep);
+};
+
+static void setup_path(struct rig *r, const char *type, const char *name, struct mh_endpoint *out)
+{
+    mh_endpoint_init(out);
+    out->type = mh_strdup(type);
+    out->path = mh_asprintf("%s/%s", r->dir, name);
+}
+
+static void setup_maildir(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    setup_path(r, "maildir", name, out);
+}
+
+/* A Maildir with a nested folder already there is fs layout. */
+static void setup_maildir_fs(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    setup_path(r, "maildir", name, out);
+    char *command = mh_asprintf("mkdir -p '%s'/Seed/cur '%s'/Seed/new '%s'/Seed/tmp", out->path,
+                                out->path, out->path);
+    cr_assert_eq(system(command), 0);
+    mh_free(command);
+}
+
+static void setup_mbox(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    setup_path(r, "mbox", name, out);
+}
+
+static void setup_eml(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    setup_path(r, "eml", name, out);
+}
+
+static void setup_mem(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    (void)r;
+    mh_endpoint_init(out);
+    out->type = mh_strdup("mem");
+    out->path = mh_strdup(name);
+}
+
+static void setup_mem_plain(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    struct mh_mem_options o;
+    setup_mem(r, name, out);
+    mh_mem_options_init(&o);
+    o.multiappend = false;
+    o.condstore = false;
+    ASSERT_OK(mh_mem_configure(name, &o, &err));
+}
+
+static void teardown_none(const struct mh_endpoint *ep)
+{
+    (void)ep;
+}
+
+static void teardown_mem(const struct mh_endpoint *ep)
+{
+    mh_mem_drop(ep->path);
+}
+
+static const struct subject subjects[] = {
+    {"maildir", &mh_maildir, NO_ZONE | NO_ACL | NO_METADATA | FIXED_NAMES | FEW_KEYWORDS,
+     setup_maildir, teardown_none},
+    {"maildir in fs layout", &mh_maildir,
+     NO_ZONE | NO_ACL | NO_METADATA | FIXED_NAMES | FEW_KEYWORDS, setup_maildir_fs, teardown_none},
+    {"mbox", &mh_mbox, NO_ACL | NO_METADATA | NO_COUNTS | FIXED_NAMES, setup_mbox, teardown_none},
+    {"eml", &mh_eml, NO_ACL | NO_METADATA | FIXED_NAMES, setup_eml, teardown_none},
+    {"mem", &mh_mem, BATCHES, setup_mem, teardown_mem},
+    {"mem without MULTIAPPEND", &mh_mem, 0, setup_mem_plain, teardown_mem},
+};
+
+/* --- running a body once per subject ---------------------------------------------------------- */
+
+struct bench {
+    struct rig *r;
+    const struct subject *sub;
+    const struct mh_connector *c;
+    struct mh_endpoint ep;
+    struct mh_session *s;
+};
+
+struct run {
+    const struct subject *sub;
+    void (*body)(struct bench *b);
+};
+
+static void run_body(struct rig *r)
+{
+    struct run *run = r->ctx;
+    struct bench b = {.r = r, .sub = run->sub, .c = run->sub->connector};
+    b.sub->setup(r, "subject", &b.ep);
+    ASSERT_OK(b.c->open(&b.ep, &r->env, true, &b.s, &err));
+    run->body(&b);
+    b.c->close(b.s);
+    b.sub->teardown(&b.ep);
+    mh_endpoint_done(&b.ep);
+}
+
+/* The session closed and a new one opened, as after a break. */
+static void reopen(struct bench *b)
+{
+    b->c->close(b->s);
+    ASSERT_OK(b->c->open(&b->ep, &b->r->env, false, &b->s, &err));
+}
+
+static size_t subject_numbers[MH_ARRAY_LEN(subjects)];
+
+static struct criterion_test_params subject_params(void)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(subjects); i++)
+        subject_numbers[i] = i;
+    return cr_make_param_array(size_t, subject_numbers, MH_ARRAY_LEN(subjects));
+}
+
+/* CONFORM(test) { … } is a test of every subject; the body has `b`. */
+#define CONFORM(test)                                                                              \
+    static void body_##test(struct bench *b);                                                      \
+    ParameterizedTestParameters(conform, test)                                                     \
+    {                                                                                              \
+        return subject_params();                                                                   \
+    }                                                                                              \
+    ParameterizedTest(size_t *nth, conform, test, .timeout = 300)                                  \
+    {                                                                                              \
+        struct run run = {&subjects[*nth], body_##test};                                           \
+        (void)fprintf(stderr, "%s: %s\n", #test, run.sub->name);                                   \
+        rig_run(run_body, &run);                                                                   \
+    }                                                                                              \
+    static void body_##test(struct bench *b)
+
+static void append_all(struct bench *b, const struct mh_folder *f, const struct mail *mails,
+                       size_t n, size_t step, struct verdicts *vs)
+{
+    verdicts_init(vs, n);
+    ASSERT_OK(b->c->append_open(b->s, f, &vs->sink, &err));
+    for (size_t i = 0; i < n; i++) {
+        ASSERT_OK(send_mail(b->r, b->c, b->s, &mails[i], i, step, &err));
+        if (i % 100 == 99)
+            ASSERT_OK(b->c->append_cut(b->s, &err));
+    }
+    ASSERT_OK(b->c->append_flush(b->s, &err));
+    cr_assert_eq(vs->n, n);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(vs->v[i].code, 0, "message %zu: %s", i, mh_code_name(vs->v[i].code));
+        cr_assert_neq(vs->v[i].uid, 0u);
+    }
+}
+
+/* Each of MAILS must be found under its verdict's uid as it was sent. */
+static void expect_mails(struct bench *b, const struct mh_folder *f, const struct mail *mails,
+                         size_t n, const struct verdicts *vs)
+{
+    struct mh_scan scan;
+    struct collector got;
+    scan_folder(b->c, b->s, f, &scan);
+    cr_assert_eq(scan.n, n);
+    const struct mh_item **items = malloc(n * sizeof *items);
+    for (size_t i = 0; i < n; i++) {
+        items[i] = mh_scan_find(&scan, vs->v[i].uid);
+        cr_assert_not_null(items[i], "message %zu is not there", i);
+        const char *keywords = mails[i].keywords ? mails[i].keywords : "";
+        cr_expect_eq(items[i]->flags, mails[i].flags, "message %zu", i);
+        cr_expect_str_eq(mh_kwsets_text(scan.kwsets, items[i]->kwset), keywords);
+        cr_expect(items[i]->date.is_set);
+        if (mails[i].date.is_set)
+            cr_expect_eq(items[i]->date.unix_s, mails[i].date.unix_s);
+        if (mails[i].date.is_set && !(b->sub->deviations & NO_ZONE))
+            cr_expect_eq(items[i]->date.zone_min, mails[i].date.zone_min);
+    }
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, items, n, &got.sink, &err));
+    cr_assert_eq(got.n, n);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(got.v[i].uid, vs->v[i].uid, "the order is not kept");
+        cr_assert(got.v[i].ended, "message %zu was missed: %s", i, got.v[i].reason);
+        cr_assert_eq(got.v[i].bytes.len, mails[i].bytes.len, "message %zu has %zu octets, not %zu", i,
+                     got.v[i].bytes.len, mails[i].bytes.len);
+        cr_assert(memcmp(got.v[i].bytes.data, mails[i].bytes.data, mails[i].bytes.len) == 0,
+                  "message %zu (%zu octets) came back changed", i, mails[i].bytes.len);
+    }
+    collector_free(&got);
+    free(items);
+    mh_scan_done(&scan);
+}
+
+static void free_mails(struct mail *mails, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        bytes_free(&mails[i].bytes);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+CONFORM(a_missing_mailbox_is_an_error)
+{
+    struct mh_endpoint ep;
+    struct mh_session *s = NULL;
+    struct mh_err err;
+    mh_endpoint_init(&ep);
+    ep.type = mh_strdup(b->ep.type);
+    ep.path = mh_asprintf("%s-missing", b->ep.path);
+    mh_err_reset(&err);
+    cr_expect_eq(b->c->open(&ep, &b->r->env, false, &s, &err), MH_EUSAGE);
+    cr_expect_neq(err.text[0], '\0');
+    mh_endpoint_done(&ep);
+}
+
+CONFORM(an_empty_mailbox_opens_again)
+{
+    struct mh_folders l = MH_FOLDERS_INIT;
+    const struct mh_caps *caps = b->c->caps(b->s);
+    cr_expect_eq(caps->multiappend, (b->sub->deviations & BATCHES) != 0);
+    cr_expect_eq(caps->cert_days_left, -1);
+    reopen(b);
+    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    for (size_t i = 0; i < l.n; i++)
+        cr_expect_eq(l.v[i].messages, 0u);
+    mh_folders_done(&l);
+}
+
+/* --- folders ---------------------------------------------------------------------------------- */
+
+CONFORM(folders_roles_and_subscriptions)
+{
+    static const struct {
+        const char *path;
+        enum mh_role role;
+        bool subscribe;
+    } rows[] = {
+        {"INBOX", MH_ROLE_INBOX, true},      {"Gesendet", MH_ROLE_SENT, true},
+        {"Archive/2019/Q1", 0, false},       {"Archive/2019", MH_ROLE_ARCHIVE, true},
+        {"INBOX/below", 0, false},           {"Papierkorb", MH_ROLE_TRASH, false},
+        {"\xd0\x9f\xd0\xb8\xd1\x81\xd1\x8c\xd0\xbc\xd0\xb0", 0, true},
+    };
+    for (size_t i = 0; i < MH_ARRAY_LEN(rows); i++) {
+        struct made m;
+        make_folder(b->c, b->s, rows[i].path, rows[i].role, &m);
+        cr_expect_str_eq(m.folder.path, rows[i].path);
+        if (rows[i].subscribe)
+            ASSERT_OK(b->c->subscribe(b->s, &m.folder, &err));
+        made_free(&m);
+        make_folder(b->c, b->s, rows[i].path, rows[i].role, &m); /* is there: the same again */
+        made_free(&m);
+    }
+    reopen(b);
+    struct mh_folders l = MH_FOLDERS_INIT;
+    ASSERT_OK(b->c->list(b->s, false, &l, &err));
+    cr_expect_str_eq(l.v[0].path, "INBOX", "the inbox is first");
+    for (size_t i = 1; i < l.n; i++)
+        cr_expect_str_neq(l.v[i - 1].path, l.v[i].path);
+    for (size_t i = 0; i < MH_ARRAY_LEN(rows); i++) {
+        const struct mh_folder *f = mh_folders_find(&l, rows[i].path);
+        cr_assert_not_null(f, "%s is not listed", rows[i].path);
+        cr_expect_eq(f->role, rows[i].role, "%s: %s", f->path, mh_role_name(f->role));
+        cr_expect_eq((f->attrs & MH_FOLDER_ROLE_ANNOUNCED) != 0, rows[i].role != MH_ROLE_NONE);
+        cr_expect_eq((f->attrs & MH_FOLDER_SUBSCRIBED) != 0, rows[i].subscribe, "%s", f->path);
+        struct mh_opened opened;
+        ASSERT_OK(b->c->select(b->s, f, true, &opened, &err));
+        cr_expect_eq(opened.messages, 0u);
+        cr_expect_neq(opened.uidvalidity, 0u);
+        cr_expect_eq(opened.uidvalidity, f->uidvalidity);
+        cr_expect_eq(opened.flags_ok & 0x1f, 0x1f);
+    }
+    cr_expect_not_null(mh_folders_find(&l, "Archive"), "parents are made");
+    mh_folders_done(&l);
+}
+
+CONFORM(selecting_a_missing_folder_is_an_error)
+{
+    char *path = NULL;
+    char *native = NULL;
+    struct mh_opened opened;
+    struct mh_err why;
+    mh_err_reset(&why);
+    ASSERT_OK(b->c->plan_name(b->s, "Not there", &path, &native, &err));
+    struct mh_folder f = {.path = path, .native = native};
+    cr_expect_eq(b->c->select(b->s, &f, false, &opened, &why), MH_ENOENT);
+    cr_expect_neq(why.text[0], '\0');
+    struct verdicts vs;
+    verdicts_init(&vs, 1);
+    cr_expect_eq(b->c->append_open(b->s, &f, &vs.sink, &why), MH_ENOENT);
+    verdicts_free(&vs);
+    mh_free(path);
+    mh_free(native);
+}
+
+/* Raw components as hostile servers and old clients have them. */
+static const struct {
+    const char *name;
+    const char *raw;
+    size_t len;
+} hostile[] = {
+#define H(name, raw) {name, raw, sizeof(raw) - 1}
+    H("dot", "."),
+    H("dot dot", ".."),
+    H("dots inside", "v1.2.3"),
+    H("leading dot", ".hidden"),
+    H("trailing dot", "end."),
+    H("trailing blank", "end "),
+    H("blanks", "  "),
+    H("slash", "a/b"),
+    H("escape of the tree", "../../../../tmp/x"),
+    H("absolute", "/etc/passwd"),
+    H("backslash", "a\\b"),
+    H("percent", "100%"),
+    H("looks escaped", "%2F"),
+    H("looks escaped, lower case", "%2f"),
+    H("escaped twice", "%252F"),
+    H("ESC", "\x1b[31mred\x1b[0m"),
+    H("line ends", "a\r\nb"),
+    H("tab", "a\tb"),
+    H("NUL", "a\0b"),
+    H("DEL", "a\x7f"),
+    H("invalid UTF-8", "Entw\xfcrfe"),
+    H("cut UTF-8", "x\xe2\x82"),
+    H("surrogate", "\xed\xa0\x80"),
+    H("ampersand", "A&B"),
+    H("looks like modified UTF-7", "&AOk-"),
+    H("emoji", "\xf0\x9f\x93\xa7 mail"),
+    H("combining", "e\xcc\x81"),
+    H("right to left", "\xe2\x80\xae" "abc"),
+    H("quotes", "\"'`$(id)"),
+    H("wild cards", "*?[a-z]"),
+    H("colon", "a:b"),
+    H("cur", "cur"),
+    H("new", "new"),
+    H("tmp", "tmp"),
+    H("upper case", "CUR"),
+    H("index", ".mailhaul-index"),
+    H("an mbox", "x.mbox"),
+    H("an mbox's index", "x.mbox.index"),
+    H("an eml", "x.eml"),
+    H("tilde", "~"),
+    H("minus", "-rf"),
+    H("200 octets", "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+                    "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"),
+    H("300 octets", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"),
+    H("300 octets, another", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeX"),
+#undef H
+};
+
+/* Each name, at the top and below another folder, is made, listed once under the path that create()
+ * said, holds a message of its own, and nothing leaves the archive. */
+CONFORM(hostile_folder_names)
+{
+    enum { N = MH_ARRAY_LEN(hostile) };
+    static struct made made[2 * N];
+    struct mh_folders l = MH_FOLDERS_INIT;
+    for (size_t i = 0; i < 2 * N; i++) {
+        struct mh_buf path = MH_BUF_INIT;
+        char *planned = NULL;
+        char *planned_native = NULL;
+        if (i >= N)
+            mh_buf_adds(&path, "Top.1/");
+        mh_path_add_component(&path, hostile[i % N].raw, hostile[i % N].len);
+        ASSERT_OK(b->c->plan_name(b->s, mh_buf_str(&path), &planned, &planned_native, &err));
+        make_folder(b->c, b->s, mh_buf_str(&path), MH_ROLE_NONE, &made[i]);
+        cr_expect_str_eq(made[i].folder.path, planned, "%s", hostile[i % N].name);
+        cr_expect_str_eq(made[i].folder.native, planned_native, "%s", hostile[i % N].name);
+        bool may_change = hostile[i % N].len > 150 && (b->sub->deviations & FIXED_NAMES);
+        if (!may_change)
+            cr_expect_str_eq(made[i].folder.path, mh_buf_str(&path), "%s", hostile[i % N].name);
+        struct mail m = {.bytes = bytes_message(200, (unsigned)i)};
+        struct verdicts vs;
+        append_all(b, &made[i].folder, &m, 1, 64, &vs);
+        verdicts_free(&vs);
+        bytes_free(&m.bytes);
+        mh_free(planned);
+        mh_free(planned_native);
+        mh_buf_done(&path);
+    }
+    reopen(b);
+    ASSERT_OK(b->c->list(b->s, false, &l, &err));
+    for (size_t i = 0; i < 2 * N; i++) {
+        size_t found = 0;
+        for (size_t j = 0; j < l.n; j++)
+            found += strcmp(l.v[j].path, made[i].folder.path) == 0;
+        cr_assert_eq(found, 1u, "%s is listed %zu times", hostile[i % N].name, found);
+        const struct mh_folder *f = mh_folders_find(&l, made[i].folder.path);
+        cr_expect_str_eq(f->native, made[i].folder.native);
+        struct mail m = {.bytes = bytes_message(200, (unsigned)i)};
+        struct mh_scan scan;
+        struct collector got;
+        scan_folder(b->c, b->s, f, &scan);
+        cr_assert_eq(scan.n, 1u, "%s: %zu messages", hostile[i % N].name, scan.n);
+        const struct mh_item *item = &scan.items[0];
+        collector_init(&got);
+        ASSERT_OK(b->c->fetch(b->s, &item, 1, &got.sink, &err));
+        cr_assert_eq(got.n, 1u);
+        cr_expect_eq(got.v[0].bytes.len, m.bytes.len);
+        cr_expect(memcmp(got.v[0].bytes.data, m.bytes.data, m.bytes.len) == 0, "%s has another's mail",
+                  hostile[i % N].name);
+        collector_free(&got);
+        mh_scan_done(&scan);
+        bytes_free(&m.bytes);
+        made_free(&made[i]);
+    }
+    mh_folders_done(&l);
+    char *outside = mh_asprintf("ls -A '%s' | grep -v '^subject$'", b->r->dir);
+    cr_expect_neq(system(outside), 0, "something was made outside of the archive");
+    mh_free(outside);
+}
+
+CONFORM(deep_folders)
+{
+    struct mh_buf path = MH_BUF_INIT;
+    for (int i = 0; i < 60; i++)
+        mh_buf_addf(&path, "%s%d", i ? "/" : "", i);
+    struct made m;
+    make_folder(b->c, b->s, mh_buf_str(&path), MH_ROLE_NONE, &m);
+    if (!(b->sub->deviations & FIXED_NAMES))
+        cr_expect_str_eq(m.folder.path, mh_buf_str(&path));
+    struct mh_opened opened;
+    ASSERT_OK(b->c->select(b->s, &m.folder, false, &opened, &err));
+    struct mh_folders l = MH_FOLDERS_INIT;
+    ASSERT_OK(b->c->list(b->s, false, &l, &err));
+    cr_expect_not_null(mh_folders_find(&l, m.folder.path));
+    mh_folders_done(&l);
+    made_free(&m);
+    mh_buf_done(&path);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static const size_t sizes[] = {0,     1,     2,     63,    64,     65,     4095,   4096,    65535,
+                               65536, 65537, 65538, 131072, 131073, 1 << 20, (1 << 20) + 1};
+
+CONFORM(sizes_come_back_exactly)
+{
+    enum { N = MH_ARRAY_LEN(sizes) };
+    struct mail mails[N] = {0};
+    struct made m;
+    struct verdicts vs;
+    make_folder(b->c, b->s, "Sizes", MH_ROLE_NONE, &m);
+    for (size_t i = 0; i < N; i++)
+        mails[i] = (struct mail){.bytes = bytes_message(sizes[i], (unsigned)i)};
+    append_all(b, &m.folder, mails, N, 16384, &vs);
+    expect_mails(b, &m.folder, mails, N, &vs);
+    reopen(b);
+    expect_mails(b, &m.folder, mails, N, &vs);
+    struct mh_scan scan;
+    scan_folder(b->c, b->s, &m.folder, &scan);
+    for (size_t i = 0; i < N; i++)
+        cr_expect_eq(mh_scan_find(&scan, vs.v[i].uid)->size, sizes[i], "announced size");
+    mh_scan_done(&scan);
+    verdicts_free(&vs);
+    free_mails(mails, N);
+    made_free(&m);
+}
+
+static const struct {
+    const char *name;
+    const char *data;
+    size_t len;
+} odd[] = {
+#define O(name, data) {name, data, sizeof(data) - 1}
+    O("no final line end", "Subject: a\r\n\r\nbody"),
+    O("bare LF only", "Subject: a\n\nbody\n"),
+    O("bare LF, no final line end", "Subject: a\n\nbody"),
+    O("bare CR only", "Subject: a\r\rbody\r"),
+    O("mixed line ends", "Subject: a\r\n\r\nbody\nmore\rend\r\n"),
+    O("CRLF, then one bare LF at the end", "Subject: a\r\n\r\nbody\n"),
+    O("NUL", "Subject: a\r\n\r\nbo\0dy\0\0\r\n"),
+    O("8-bit header", "Subject: \xe4\xf6\xfc\r\n\r\n\x80\xff\xfe\r\n"),
+    O("no header", "just text\r\n"),
+    O("empty header", "\r\nbody\r\n"),
+    O("header only", "Subject: a\r\n"),
+    O("header and empty line", "Subject: a\r\n\r\n"),
+    O("only a line end", "\r\n"),
+    O("only an LF", "\n"),
+    O("only a CR", "\r"),
+    O("many line ends", "\r\n\r\n\r\n\r\n"),
+    O("many LFs", "\n\n\n\n\n"),
+    O("ends in empty lines", "Subject: a\r\n\r\nbody\r\n\r\n\r\n\r\n"),
+    O("From line in the body", "Subject: a\r\n\r\nFrom me to you\r\n"),
+    O("From line like an mbox's", "Subject: a\r\n\r\nFrom x Sun Nov 22 12:00:00 2026\r\nb\r\n"),
+    O("From line after LF", "Subject: a\n\nFrom x Sun Nov 22 12:00:00 2026\nb\n"),
+    O("begins with a From line", "From x Sun Nov 22 12:00:00 2026\r\nSubject: a\r\n\r\nb\r\n"),
+    O("is a From line", "From x Sun Nov 22 12:00:00 2026\r\n"),
+    O("quoted From lines", "Subject: a\r\n\r\n>From x\r\n>>From y\r\n>>>From z\r\n> From\r\n>Fro\r\n"),
+    O("cut From line at the end", "Subject: a\r\n\r\n>>From"),
+    O("From with a blank at the end", "Subject: a\r\n\r\nFrom "),
+    O("quotes at the end", "Subject: a\r\n\r\n>>>"),
+    O("F at the end", "Subject: a\r\n\r\nF"),
+    O("From line in LF text without end", "a: b\n\nx\n\nFrom "),
+    O("Status fields", "Status: RO\r\nX-Status: AF\r\nSubject: a\r\n\r\nb\r\n"),
+    O("only a Status field", "Status: RO\r\n\r\n"),
+    O("another Status field only", "Status: O\r\n\r\n"),
+    O("Content-Length that lies", "Content-Length: 99999\r\n\r\nb\r\n"),
+    O("tab and blank lines", "a: b\r\n\tfolded\r\n \r\n\t\r\nc\r\n"),
+#undef O
+};
+
+CONFORM(odd_octets_come_back_exactly)
+{
+    enum { N = MH_ARRAY_LEN(odd) };
+    static const size_t steps[] = {1, 7, 65536};
+    for (size_t s = 0; s < MH_ARRAY_LEN(steps); s++) {
+        struct mail mails[N + 1] = {0};
+        struct made m;
+        struct verdicts vs;
+        char path[16];
+        (void)snprintf(path, sizeof path, "Odd %zu", steps[s]);
+        make_folder(b->c, b->s, path, MH_ROLE_NONE, &m);
+        for (size_t i = 0; i < N; i++)
+            mails[i] = (struct mail){.bytes = bytes_of(odd[i].data, odd[i].len)};
+        mails[N] = (struct mail){.bytes = bytes_message(1 << 20, 0)}; /* one line of 1 MiB */
+        memset(mails[N].bytes.data + 100, 'x', (1 << 20) - 200);
+        size_t n = steps[s] == 1 ? N : N + 1;
+        append_all(b, &m.folder, mails, n, steps[s], &vs);
+        reopen(b);
+        expect_mails(b, &m.folder, mails, n, &vs);
+        verdicts_free(&vs);
+        free_mails(mails, N + 1);
+        made_free(&m);
+    }
+}
+
+/* Random line ends, quotes and Froms: what the tables do not think of. */
+CONFORM(random_octets_come_back_exactly)
+{
+    enum { N = 400 };
+    static const char *const pieces[] = {"\r\n", "\n", "\r", "From ", ">", "Fro", "a", "\r\n\r\n", "\n\n",
+                                         "Subject: x\r\n", "From x Sun Nov 22 12:00:00 2026\n", " ", "\t"};
+    static struct mail mails[N];
+    struct made m;
+    struct verdicts vs;
+    uint64_t seed = 7;
+    make_folder(b->c, b->s, "Random", MH_ROLE_NONE, &m);
+    for (size_t i = 0; i < N; i++) {
+        struct mh_buf text = MH_BUF_INIT;
+        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+        size_t n = (seed >> 33) % 12;
+        unsigned kinds = (seed >> 50) % 2 ? MH_ARRAY_LEN(pieces) : 5;
+        for (size_t j = 0; j < n; j++) {
+            seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+            mh_buf_adds(&text, pieces[(seed >> 33) % kinds]);
+        }
+        mails[i] = (struct mail){.bytes = bytes_of(mh_buf_str(&text), text.len)};
+        mh_buf_done(&text);
+    }
+    append_all(b, &m.folder, mails, N, 3, &vs);
+    reopen(b);
+    expect_mails(b, &m.folder, mails, N, &vs);
+    verdicts_free(&vs);
+    free_mails(mails, N);
+    made_free(&m);
+}
+
+CONFORM(flags_keywords_and_dates)
+{
+    static const struct mail rows[] = {
+        {.flags = 0, .date = {1, 0, true}},
+        {.flags = MH_SEEN, .date = {951825600, 330, true}},
+        {.flags = MH_ANSWERED, .keywords = "$Forwarded", .date = {2147483648, -720, true}},
+        {.flags = MH_FLAGGED, .keywords = "NonJunk work", .date = {1795349100, 60, true}},
+        {.flags = MH_DELETED, .keywords = "work", .date = {1795349100, 840, true}},
+        {.flags = MH_DRAFT},
+        {.flags = 0x1f, .keywords = "$Forwarded $label1 $MDNSent NonJunk \xc3\xa9t\xc3\xa9",
+         .date = {1795349100, -300, true}},
+        {.keywords = "a/b 100% [x] %41"},
+    };
+    enum { N = MH_ARRAY_LEN(rows) };
+    struct mail mails[N];
+    struct made m;
+    struct verdicts vs;
+    make_folder(b->c, b->s, "Flags", MH_ROLE_NONE, &m);
+    for (size_t i = 0; i < N; i++) {
+        mails[i] = rows[i];
+        mails[i].bytes = bytes_message(100 + i, (unsigned)i);
+    }
+    append_all(b, &m.folder, mails, N, 4096, &vs);
+    /* Sets come back in their canonical order. */
+    mails[6].keywords = "$Forwarded $label1 $MDNSent NonJunk \xc3\xa9t\xc3\xa9";
+    mails[7].keywords = "%41 100% [x] a/b";
+    expect_mails(b, &m.folder, mails, N, &vs);
+    reopen(b);
+    expect_mails(b, &m.folder, mails, N, &vs);
+    for (size_t i = 0; i < N; i++)
+        cr_expect_neq(vs.v[i].uidvalidity, 0u);
+    verdicts_free(&vs);
+    free_mails(mails, N);
+    made_free(&m);
+}
+
+CONFORM(flags_can_be_changed)
+{
+    enum { N = 5 };
+    struct mail mails[N];
+    struct made m;
+    struct verdicts vs;
+    struct mh_opened opened;
+    make_folder(b->c, b->s, "Change", MH_ROLE_NONE, &m);
+    for (size_t i = 0; i < N; i++)
+        mails[i] = (struct mail){.bytes = bytes_message(300, (unsigned)i),
+                                 .flags = MH_SEEN,
+                                 .keywords = "old",
+                                 .date = {1000000000 + (int64_t)i, 0, true}};
+    append_all(b, &m.folder, mails, N, 4096, &vs);
+    uint64_t uids[] = {vs.v[1].uid, vs.v[3].uid, 12345 /* not there */, vs.v[4].uid};
+    ASSERT_OK(b->c->select(b->s, &m.folder, true, &opened, &err));
+    ASSERT_OK(b->c->store_flags(b->s, uids, 4, true, MH_FLAGGED | MH_ANSWERED, "new $Forwarded", &err));
+    ASSERT_OK(b->c->store_flags(b->s, uids, 2, false, MH_SEEN | MH_ANSWERED, "old", &err));
+    ASSERT_OK(b->c->store_flags(b->s, &uids[3], 1, false, 0, NULL, &err));
+    mails[1].flags = mails[3].flags = MH_FLAGGED;
+    mails[1].keywords = mails[3].keywords = "$Forwarded new";
+    mails[4].flags = MH_SEEN | MH_FLAGGED | MH_ANSWERED;
+    mails[4].keywords = "$Forwarded new old";
+    expect_mails(b, &m.folder, mails, N, &vs);
+    reopen(b);
+    expect_mails(b, &m.folder, mails, N, &vs);
+    verdicts_free(&vs);
+    free_mails(mails, N);
+    made_free(&m);
+}
+
+CONFORM(twins_are_two_messages)
+{
+    enum { N = 6 };
+    struct mail mails[N];
+    struct made m;
+    struct verdicts vs;
+    make_folder(b->c, b->s, "Twins", MH_ROLE_NONE, &m);
+    for (size_t i = 0; i < N; i++)
+        mails[i] = (struct mail){.bytes = bytes_message(500, 1), .date = {1000000000, 0, true}};
+    append_all(b, &m.folder, mails, 4, 4096, &vs);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < i; j++)
+            cr_expect_neq(vs.v[i].uid, vs.v[j].uid);
+    expect_mails(b, &m.folder, mails, 4, &vs);
+    uint64_t first = vs.v[0].uid;
+    verdicts_free(&vs);
+    reopen(b); /* two more in another session get uids of their own */
+    append_all(b, &m.folder, mails, 2, 4096, &vs);
+    cr_expect_neq(vs.v[0].uid, first);
+    cr_expect_neq(vs.v[1].uid, vs.v[0].uid);
+    verdicts_free(&vs);
+    struct mh_scan scan;
+    scan_folder(b->c, b->s, &m.folder, &scan);
+    cr_expect_eq(scan.n, 6u);
+    cr_expect_not_null(mh_scan_find(&scan, first));
+    mh_scan_done(&scan);
+    free_mails(mails, N);
+    made_free(&m);
+}
+
+CONFORM(five_thousand_messages)
+{
+    enum { N = 5000 };
+    static struct mail mails[N];
+    struct made m;
+    struct verdicts vs;
+    make_folder(b->c, b->s, "Many", MH_ROLE_NONE, &m);
+    for (size_t i = 0; i < N; i++)
+        mails[i] = (struct mail){.bytes = bytes_message(200 + i % 3000, (unsigned)i),
+                                 .flags = i % 3 ? MH_SEEN : 0,
+                                 .keywords = i % 7 ? NULL : "seven",
+                                 .date = {1000000000 + (int64_t)i * 1000, 0, true}};
+    append_all(b, &m.folder, mails, N, 8192, &vs);
+    expect_mails(b, &m.folder, mails, N, &vs);
+    struct mh_scan part;
+    struct mh_scan all;
+    scan_folder(b->c, b->s, &m.folder, &all);
+    ASSERT_OK(mh_scan_init(&part, &err));
+    ASSERT_OK(b->c->scan(b->s, all.items[3000].uid, &part, &err));
+    cr_expect_eq(part.n, 2000u);
+    cr_expect_eq(part.items[0].uid, all.items[3000].uid);
+    mh_scan_done(&part);
+    mh_scan_done(&all);
+    struct mh_folders l = MH_FOLDERS_INIT;
+    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    const struct mh_folder *f = mh_folders_find(&l, "Many");
+    cr_assert_not_null(f);
+    cr_expect_eq((f->attrs & MH_FOLDER_HAS_STATUS) != 0, !(b->sub->deviations & NO_COUNTS));
+    if (f->attrs & MH_FOLDER_HAS_STATUS) {
+        cr_expect_eq(f->messages, (uint64_t)N);
+        cr_expect(f->size_known);
+    }
+    mh_folders_done(&l);
+    verdicts_free(&vs);
+    free_mails(mails, N);
+    made_free(&m);
+}
+
+CONFORM(two_folders_in_one_session)
+{
+    struct made one;
+    struct made two;
+    struct verdicts vs1;
+    struct verdicts vs2;
+    struct mail m1 = {.bytes = bytes_message(1000, 1)};
+    struct mail m2 = {.bytes = bytes_message(2000, 2)};
+    make_folder(b->c, b->s, "One", MH_ROLE_NONE, &one);
+    make_folder(b->c, b->s, "Two", MH_ROLE_NONE, &two);
+    append_all(b, &one.folder, &m1, 1, 100, &vs1);
+    append_all(b, &two.folder, &m2, 1, 100, &vs2);
+    expect_mails(b, &one.folder, &m1, 1, &vs1);
+    expect_mails(b, &two.folder, &m2, 1, &vs2);
+    verdicts_free(&vs1);
+    verdicts_free(&vs2);
+    bytes_free(&m1.bytes);
+    bytes_free(&m2.bytes);
+    made_free(&one);
+    made_free(&two);
+}
+
+/* A verdict comes without anybody flushing, unless the batch is still open. */
+CONFORM(verdicts_come_by_themselves)
+{
+    struct made m;
+    struct verdicts vs;
+    struct mail mail = {.bytes = bytes_message(1000, 1)};
+    make_folder(b->c, b->s, "Verdicts", MH_ROLE_NONE, &m);
+    verdicts_init(&vs, 1);
+    ASSERT_OK(b->c->append_open(b->s, &m.folder, &vs.sink, &err));
+    ASSERT_OK(send_mail(b->r, b->c, b->s, &mail, 0, 100, &err));
+    if (b->sub->deviations & BATCHES)
+        ASSERT_OK(b->c->append_cut(b->s, &err));
+    int64_t patience = mh_now_ms() + 30000;
+    while (vs.n == 0 && mh_now_ms() < patience)
+        cr_assert_eq(mh_sleep_until(mh_now_ms() + 1), 0);
+    cr_expect_eq(vs.n, 1u);
+    verdicts_free(&vs);
+    bytes_free(&mail.bytes);
+    made_free(&m);
+}
+
+/* --- what goes wrong -------------------------------------------------------------------------- */
+
+struct stock {
+    struct made folder;
+    struct mail *mails;
+    size_t n;
+    struct verdicts vs;
+    struct mh_scan scan;
+    const struct mh_item **items;
+};
+
+static void stock_make(struct bench *b, struct stock *st, size_t n, size_t size)
+{
+    make_folder(b->c, b->s, "Stock", MH_ROLE_NONE, &st->folder);
+    st->n = n;
+    st->mails = calloc(n, sizeof *st->mails);
+    for (size_t i = 0; i < n; i++)
+        st->mails[i].bytes = bytes_message(size, (unsigned)i);
+    append_all(b, &st->folder.folder, st->mails, n, 65536, &st->vs);
+    scan_folder(b->c, b->s, &st->folder.folder, &st->scan);
+    st->items = item_list(&st->scan);
+}
+
+static void stock_free(struct stock *st)
+{
+    free_mails(st->mails, st->n);
+    free(st->mails);
+    free(st->items);
+    verdicts_free(&st->vs);
+    mh_scan_done(&st->scan);
+    made_free(&st->folder);
+}
+
+CONFORM(a_vanished_message_is_missed_once)
+{
+    struct stock st;
+    struct collector got;
+    struct mh_item gone = {.uid = 4711, .size = 10};
+    stock_make(b, &st, 3, 1000);
+    const struct mh_item *items[] = {st.items[0], &gone, st.items[1], st.items[2], &gone};
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, items, 5, &got.sink, &err));
+    cr_assert_eq(got.n, 5u);
+    for (size_t i = 0; i < 5; i++) {
+        cr_expect_eq(got.v[i].uid, items[i]->uid);
+        cr_expect_eq(got.v[i].missed, items[i] == &gone);
+        if (got.v[i].missed) {
+            cr_expect_eq(got.v[i].why, MH_EITEM);
+            cr_expect_str_eq(got.v[i].reason, "vanished");
+        }
+    }
+    collector_free(&got);
+    stock_free(&st);
+}
+
+CONFORM(a_failing_sink_ends_the_fetch)
+{
+    struct stock st;
+    stock_make(b, &st, 20, 30000);
+    static const enum fail_at points[] = {FAIL_BEGIN, FAIL_DATA, FAIL_END, FAIL_MISSED};
+    struct mh_item gone = {.uid = 4711};
+    for (size_t i = 0; i < MH_ARRAY_LEN(points); i++) {
+        for (size_t after = 0; after < 12; after += 5) {
+            struct collector got;
+            struct mh_err err;
+            mh_err_reset(&err);
+            collector_init(&got);
+            got.fail_at = points[i];
+            got.fail_after = points[i] == FAIL_MISSED ? 0 : after;
+            const struct mh_item *items[21];
+            for (size_t j = 0; j < 20; j++)
+                items[j] = st.items[j];
+            items[20] = &gone;
+            cr_expect_eq(b->c->fetch(b->s, items, 21, &got.sink, &err), MH_ELATER);
+            cr_expect_str_eq(err.text, "the sink is full");
+            collector_free(&got);
+        }
+    }
+    struct collector got; /* and the session goes on */
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, st.items, 20, &got.sink, &err));
+    cr_expect_eq(got.n, 20u);
+    collector_free(&got);
+    stock_free(&st);
+}
+
+CONFORM(a_slow_sink_gets_everything)
+{
+    struct stock st;
+    struct collector got;
+    stock_make(b, &st, 12, 150000);
+    collector_init(&got);
+    got.waits = true;
+    ASSERT_OK(b->c->fetch(b->s, st.items, 12, &got.sink, &err));
+    cr_assert_eq(got.n, 12u);
+    for (size_t i = 0; i < 12; i++)
+        cr_expect(got.v[i].ended);
+    collector_free(&got);
+    stock_free(&st);
+}
+
+struct cancel_job {
+    struct bench *b;
+    struct stock *st;
+    struct collector got;
+    struct mh_task *self;
+    int rc;
+    bool waits;
+};
+
+static void fetch_task(void *arg)
+{
+    struct cancel_job *job = arg;
+    struct mh_err err;
+    job->got.cancel = mh_task_self();
+    job->got.waits = job->waits;
+    job->rc = job->b->c->fetch(job->b->s, job->st->items, job->st->n, &job->got.sink, &err);
+}
+
+CONFORM(a_cancelled_fetch_stops)
+{
+    struct stock st;
+    stock_make(b, &st, 40, 400000);
+    for (int waits = 0; waits < 2; waits++) {
+        struct cancel_job job = {.b = b, .st = &st, .waits = waits};
+        collector_init(&job.got);
+        job.got.drops = true;
+        ASSERT_OK(mh_task_spawn(b->r->sched, "fetch", fetch_task, &job, &job.self, &err));
+        mh_task_join(job.self);
+        cr_expect_eq(job.rc, MH_ECANCEL, "%s", mh_code_name(job.rc));
+        cr_expect_lt(job.got.n, 40u, "it went on to the end");
+        struct mh_pool_stats stats;
+        mh_pool_stats(b->r->pool, &stats);
+        cr_expect_leq(stats.in_use_bytes, MH_SLAB_BYTES, "slabs were kept");
+        collector_free(&job.got);
+    }
+    struct collector got; /* the session goes on */
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, st.items, 2, &got.sink, &err));
+    cr_expect_eq(got.n, 2u);
+    collector_free(&got);
+    stock_free(&st);
+}
+
+/* Closing in the middle: every message that was begun gets one verdict, what has none is not there in
+ * part, and what was acknowledged is there. */
+CONFORM(closing_in_the_middle)
+{
+    struct made m;
+    struct verdicts vs;
+    struct mail mail = {.bytes = bytes_message(100000, 1)};
+    struct mh_append what = {.octets = 500000, .cookie = 3};
+    struct mh_slab *slab = NULL;
+    make_folder(b->c, b->s, "Close", MH_ROLE_NONE, &m);
+    verdicts_init(&vs, 4);
+    ASSERT_OK(b->c->append_open(b->s, &m.folder, &vs.sink, &err));
+    ASSERT_OK(send_mail(b->r, b->c, b->s, &mail, 0, 65536, &err));
+    ASSERT_OK(b->c->append_flush(b->s, &err));
+    ASSERT_OK(send_mail(b->r, b->c, b->s, &mail, 1, 65536, &err));
+    ASSERT_OK(send_mail(b->r, b->c, b->s, &mail, 2, 65536, &err));
+    ASSERT_OK(b->c->append_begin(b->s, &what, &err));
+    for (int i = 0; i < 5; i++) {
+        ASSERT_OK(mh_slab_get_wait(b->r->pool, MH_NEVER, &slab, &err));
+        memset(slab->data, 'x', MH_SLAB_BYTES);
+        ASSERT_OK(b->c->append_data(b->s, mh_slice_of(slab, 0, MH_SLAB_BYTES), &err));
+        mh_slab_unref(slab);
+        mh_yield();
+    }
+    reopen(b);
+    cr_expect_eq(vs.n, 4u, "%zu verdicts", vs.n);
+    cr_expect_eq(vs.v[0].code, 0);
+    size_t stored = 0;
+    for (size_t i = 0; i < 3; i++) {
+        stored += vs.v[i].code == 0;
+        cr_expect(vs.v[i].code == 0 || vs.v[i].code == MH_ERETRY);
+    }
+    cr_expect_eq(vs.v[3].code, MH_ERETRY);
+    struct mh_scan scan;
+    struct collector got;
+    scan_folder(b->c, b->s, &m.folder, &scan);
+    cr_expect_eq(scan.n, stored);
+    const struct mh_item **items = item_list(&scan);
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, items, scan.n, &got.sink, &err));
+    for (size_t i = 0; i < got.n; i++) {
+        cr_expect_eq(got.v[i].bytes.len, mail.bytes.len);
+        cr_expect(memcmp(got.v[i].bytes.data, mail.bytes.data, mail.bytes.len) == 0);
+    }
+    collector_free(&got);
+    free(items);
+    mh_scan_done(&scan);
+    verdicts_free(&vs);
+    /* And it can be written to again. */
+    append_all(b, &m.folder, &mail, 1, 65536, &vs);
+    scan_folder(b->c, b->s, &m.folder, &scan);
+    cr_expect_eq(scan.n, stored + 1);
+    mh_scan_done(&scan);
+    verdicts_free(&vs);
+    bytes_free(&mail.bytes);
+    made_free(&m);
+}
+
+/* --- from one to the other -------------------------------------------------------------------- */
+
+/* A sink that appends to another session, as the engine's does. */
+struct pump {
+    struct mh_sink sink;
+    const struct mh_connector *to;
+    struct mh_session *session;
+    uint64_t cookie;
+};
+
+static int pump_begin(struct mh_sink *sink, const struct mh_item *item, uint64_t octets,
+                      struct mh_err *err)
+{
+    struct pump *p = mh_container_of(sink, struct pump, sink);
+    struct mh_append what = {
+        .date = item->date, .flags = item->flags, .octets = octets, .cookie = p->cookie++};
+    return p->to->append_begin(p->session, &what, err);
+}
+
+static int pump_data(struct mh_sink *sink, struct mh_slice slice_take, struct mh_err *err)
+{
+    struct pump *p = mh_container_of(sink, struct pump, sink);
+    return p->to->append_data(p->session, slice_take, err);
+}
+
+static int pump_end(struct mh_sink *sink, struct mh_err *err)
+{
+    struct pump *p = mh_container_of(sink, struct pump, sink);
+    return p->to->append_end(p->session, err);
+}
+
+static int pump_missed(struct mh_sink *sink, const struct mh_item *item, const struct mh_err *why,
+                       struct mh_err *err)
+{
+    (void)sink, (void)err;
+    cr_assert_fail("message %llu was missed: %s", (unsigned long long)item->uid, why->text);
+    return 0;
+}
+
+/* Messages of 20 MB through a pool of 8 MiB into every other kind of mailbox, and odd ones. */
+CONFORM(copying_to_every_other)
+{
+    enum { N = 9 };
+    struct stock st = {.n = N, .mails = calloc(N, sizeof *st.mails)};
+    make_folder(b->c, b->s, "Stock", MH_ROLE_NONE, &st.folder);
+    for (size_t i = 0; i < N; i++)
+        st.mails[i] = (struct mail){.bytes = bytes_message(i % 4 == 1 ? 20000000 : 3000 * i, (unsigned)i),
+                                    .flags = (uint8_t)i,
+                                    .date = {1000000000 + (int64_t)i, 0, true}};
+    append_all(b, &st.folder.folder, st.mails, N, 65536, &st.vs);
+    scan_folder(b->c, b->s, &st.folder.folder, &st.scan);
+    st.items = item_list(&st.scan);
+    for (size_t i = 0; i < MH_ARRAY_LEN(subjects); i++) {
+        struct bench other = {.r = b->r, .sub = &subjects[i], .c = subjects[i].connector};
+        struct made m;
+        struct verdicts vs;
+        other.sub->setup(b->r, "other", &other.ep);
+        ASSERT_OK(other.c->open(&other.ep, &b->r->env, true, &other.s, &err));
+        make_folder(other.c, other.s, "Copy", MH_ROLE_NONE, &m);
+        verdicts_init(&vs, N);
+        ASSERT_OK(other.c->append_open(other.s, &m.folder, &vs.sink, &err));
+        struct pump pump = {.sink = {pump_begin, pump_data, pump_end, pump_missed},
+                            .to = other.c,
+                            .session = other.s};
+        ASSERT_OK(b->c->fetch(b->s, st.items, N, &pump.sink, &err));
+        ASSERT_OK(other.c->append_flush(other.s, &err));
+        cr_assert_eq(vs.n, (size_t)N);
+        struct mail mails[N];
+        for (size_t j = 0; j < N; j++)
+            for (size_t k = 0; k < N; k++)
+                if (st.vs.v[k].uid == st.items[j]->uid)
+                    mails[j] = st.mails[k];
+        expect_mails(&other, &m.folder, mails, N, &vs);
+        other.c->close(other.s);
+        other.sub->teardown(&other.ep);
+        char *command = mh_asprintf("rm -rf '%s/other'", b->r->dir);
+        cr_assert_eq(system(command), 0);
+        mh_free(command);
+        mh_endpoint_done(&other.ep);
+        verdicts_free(&vs);
+        made_free(&m);
+    }
+    stock_free(&st);
+}
+
+/* Several sessions write to one folder at the same time. */
+struct writer_job {
+    struct bench *b;
+    const struct mh_folder *folder;
+    unsigned number;
+    struct mh_task *task;
+};
+
+static void writer_main(void *arg)
+{
+    struct writer_job *job = arg;
+    struct bench b = *job->b;
+    struct mail mails[30] = {0};
+    struct verdicts vs;
+    ASSERT_OK(b.c->open(&b.ep, &b.r->env, false, &b.s, &err));
+    for (size_t i = 0; i < 30; i++)
+        mails[i] = (struct mail){.bytes = bytes_message(40000, job->number * 100 + (unsigned)i),
+                                 .flags = MH_SEEN,
+                                 .keywords = job->number % 2 ? "odd" : "even"};
+    append_all(&b, job->folder, mails, 30, 30000, &vs);
+    b.c->close(b.s);
+    free_mails(mails, 30);
+    verdicts_free(&vs);
+}
+
+CONFORM(several_writers_to_one_folder)
+{
+    struct made m;
+    struct writer_job jobs[4];
+    make_folder(b->c, b->s, "Shared", MH_ROLE_NONE, &m);
+    for (unsigned i = 0; i < 4; i++) {
+        jobs[i] = (struct writer_job){b, &m.folder, i, NULL};
+        ASSERT_OK(mh_task_spawn(b->r->sched, "writer", writer_main, &jobs[i], &jobs[i].task, &err));
+    }
+    for (unsigned i = 0; i < 4; i++)
+        mh_task_join(jobs[i].task);
+    struct mh_scan scan;
+    scan_folder(b->c, b->s, &m.folder, &scan);
+    cr_expect_eq(scan.n, 120u);
+    const struct mh_item **items = item_list(&scan);
+    struct collector got;
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, items, scan.n, &got.sink, &err));
+    bool seen[400] = {false};
+    for (size_t i = 0; i < got.n; i++) {
+        unsigned number = 0;
+        cr_assert_eq(sscanf((char *)got.v[i].bytes.data, "Subject: message %u", &number), 1);
+        cr_assert(number < 400 && !seen[number]);
+        seen[number] = true;
+        struct bytes want = bytes_message(40000, number);
+        cr_expect(got.v[i].bytes.len == 40000 && memcmp(got.v[i].bytes.data, want.data, 40000) == 0);
+        bytes_free(&want);
+        const char *keywords = mh_kwsets_text(scan.kwsets, items[i]->kwset);
+        cr_expect_str_eq(keywords, number / 100 % 2 ? "odd" : "even");
+    }
+    collector_free(&got);
+    free(items);
+    mh_scan_done(&scan);
+    made_free(&m);
+}
+
+/* --- around the mail -------------------------------------------------------------------------- */
+
+static int count_entry(void *ctx, const char *name, const char *value, size_t len)
+{
+    cr_expect_str_eq(name, "/private/comment");
+    cr_expect_eq(len, 5u);
+    cr_expect(memcmp(value, "a\0b\r\n", 5) == 0);
+    ++*(int *)ctx;
+    return 0;
+}
+
+CONFORM(rights_and_metadata)
+{
+    struct made m;
+    make_folder(b->c, b->s, "Around", MH_ROLE_NONE, &m);
+    cr_expect_eq(b->c->acl_get == NULL, (b->sub->deviations & NO_ACL) != 0);
+    cr_expect_eq(b->c->metadata_get == NULL, (b->sub->deviations & NO_METADATA) != 0);
+    cr_expect_eq(b->c->caps(b->s)->acl, b->c->acl_get != NULL);
+    cr_expect_eq(b->c->caps(b->s)->metadata, b->c->metadata_get != NULL);
+    if (b->c->acl_get) {
+        struct mh_buf lines = MH_BUF_INIT;
+        ASSERT_OK(b->c->acl_set(b->s, &m.folder, "anna", "lr", &err));
+        ASSERT_OK(b->c->acl_set(b->s, &m.folder, "bob", "lrs", &err));
+        ASSERT_OK(b->c->acl_set(b->s, &m.folder, "anna", "lrswipkxtea", &err));
+        ASSERT_OK(b->c->acl_get(b->s, &m.folder, &lines, &err));
+        cr_expect_str_eq(mh_buf_str(&lines), "anna lrswipkxtea\nbob lrs\n");
+        mh_buf_done(&lines);
+    }
+    if (b->c->metadata_get) {
+        int n = 0;
+        ASSERT_OK(b->c->metadata_set(b->s, &m.folder, "/private/comment", "old", 3, &err));
+        ASSERT_OK(b->c->metadata_set(b->s, &m.folder, "/private/comment", "a\0b\r\n", 5, &err));
+        ASSERT_OK(b->c->metadata_get(b->s, &m.folder, count_entry, &n, &err));
+        cr_expect_eq(n, 1);
+    }
+    if (b->c->quota && b->c->caps(b->s)->quota) {
+        struct mh_quota q;
+        ASSERT_OK(b->c->quota(b->s, &q, &err));
+        cr_expect(q.known);
+        cr_expect_gt(q.limit_bytes, 0u);
+    }
+    made_free(&m);
+}
+
+/* --- out of memory ---------------------------------------------------------------------------- */
+
+/* Everything once; the first error ends it. */
+static int everything(struct bench *b, struct mh_err *err)
+{
+    struct mh_session *s = NULL;
+    struct mh_folders l = MH_FOLDERS_INIT;
+    struct mh_folder f = {.path = NULL};
+    struct mh_opened opened;
+    struct mh_scan scan = {.n = 0};
+    struct collector got;
+    struct verdicts vs;
+    struct mail mail = {.bytes = bytes_message(3000, 1), .flags = MH_SEEN, .keywords = "one two"};
+    const struct mh_item *item = NULL;
+    uint64_t uid = 0;
+    collector_init(&got);
+    verdicts_init(&vs, 2);
+    int rc = b->c->open(&b->ep, &b->r->env, true, &s, err);
+    bool is_open = rc == 0;
+    if (rc == 0)
+        rc = b->c->create(s, "A/B.c", MH_ROLE_SENT, &f.path, &f.native, err);
+    bool is_made = rc == 0;
+    if (rc == 0)
+        rc = b->c->append_open(s, &f, &vs.sink, err);
+    for (uint64_t i = 0; rc == 0 && i < 2; i++)
+        rc = send_mail(b->r, b->c, s, &mail, i, 1000, err);
+    if (rc == 0)
+        rc = b->c->append_flush(s, err);
+    if (rc == 0)
+        rc = b->c->list(s, true, &l, err);
+    if (rc == 0)
+        rc = b->c->subscribe(s, &f, err);
+    if (rc == 0)
+        rc = b->c->select(s, &f, true, &opened, err);
+    if (rc == 0)
+        rc = mh_scan_init(&scan, err);
+    if (rc == 0)
+        rc = b->c->scan(s, 1, &scan, err);
+    if (rc == 0 && scan.n) {
+        item = &scan.items[0];
+        uid = item->uid;
+        rc = b->c->store_flags(s, &uid, 1, true, MH_FLAGGED, "three", err);
+    }
+    if (rc == 0 && item)
+        rc = b->c->fetch(s, &item, 1, &got.sink, err);
+    if (is_open)
+        b->c->close(s);
+    if (is_made) {
+        mh_free(f.path);
+        mh_free(f.native);
+    }
+    mh_folders_done(&l);
+    mh_scan_done(&scan);
+    collector_free(&got);
+    verdicts_free(&vs);
+    bytes_free(&mail.bytes);
+    return rc;
+}
+
+CONFORM(out_of_memory_is_a_clean_error)
+{
+    unsigned failures = 0;
+    unsigned in_a_row = 0;
+    for (uint64_t nth = 1; nth < 2000 && in_a_row < 3; nth++) {
+        struct mh_err err;
+        mh_err_reset(&err);
+        uint64_t before = mh_mem_calls();
+        mh_mem_fail_nth(nth);
+        int rc = everything(b, &err);
+        bool was_hit = mh_mem_calls() - before >= nth;
+        mh_mem_fail_nth(0);
+        cr_assert(rc == 0 || rc == MH_ERUN || rc == MH_EITEM || rc == MH_ERETRY || rc == MH_EMAILBOX,
+                  "call %llu: %s: %s", (unsigned long long)nth, mh_code_name(rc), err.text);
+        failures += rc < 0;
+        in_a_row = was_hit ? 0 : in_a_row + 1;
+    }
+    cr_expect_gt(failures, 10u, "the hook was not reached");
+    cr_expect_geq(in_a_row, 3u, "the end was not reached");
+    struct mh_err err;
+    mh_err_reset(&err);
+    cr_expect_eq(everything(b, &err), 0, "%s", err.text);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* SCRAM with the examples of RFC 5802 and RFC 7677, and the other mechanisms' messages. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "connectors/imap/imap_priv.h"
+
+static void set(struct mh_buf *b, const char *s)
+{
+    mh_buf_reset(b);
+    mh_buf_adds(b, s);
+}
+
+static const struct {
+    const char *name;
+    bool sha256;
+    const char *nonce, *first, *challenge, *final, *verdict;
+} vectors[] = {
+    {"RFC 5802 section 5", false, "fyko+d2lbbFgONRv9qkxdawL", "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
+     "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
+     "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+     "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="},
+    {"RFC 7677 section 3", true, "rOprNGfwEbeRWgbNEkqO", "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+     "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+     "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+     "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+     "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="},
+};
+
+Test(imap_scram, vectors)
+{
+    struct mh_buf password = MH_BUF_INIT;
+    set(&password, "pencil");
+    for (size_t i = 0; i < MH_ARRAY_LEN(vectors); i++) {
+        struct imap_scram c;
+        struct mh_buf out = MH_BUF_INIT;
+        struct mh_err err;
+        imap_scram_init(&c, vectors[i].sha256);
+        strcpy(c.nonce, vectors[i].nonce);
+        cr_assert_eq(imap_scram_first(&c, "user", "", &out, &err), 0);
+        cr_expect_str_eq(mh_buf_str(&out), vectors[i].first, "%s", vectors[i].name);
+        mh_buf_reset(&out);
+        cr_assert_eq(imap_scram_final(&c, vectors[i].challenge, strlen(vectors[i].challenge),
+                                      &password, &out, &err),
+                     0);
+        cr_expect_str_eq(mh_buf_str(&out), vectors[i].final, "%s", vectors[i].name);
+        cr_expect_not(c.is_verified);
+        cr_expect_eq(imap_scram_verify(&c, vectors[i].verdict, strlen(vectors[i].verdict), &err), 0,
+                     "%s", vectors[i].name);
+        cr_expect(c.is_verified);
+        imap_scram_done(&c);
+        mh_buf_done(&out);
+    }
+    mh_buf_done(&password);
+}
+
+static const struct {
+    const char *name, *challenge, *words;
+} bad_challenges[] = {
+    {"empty", "", "malformed"},
+    {"another nonce", "r=fyko+d2lbbFgONRv9qkxdaw,s=QSXCR+Q6sek8bf92,i=4096", "not the answer"},
+    {"our nonce and nothing of theirs", "r=abc,s=QSXCR+Q6sek8bf92,i=4096", "not the answer"},
+    {"an extension we must know", "m=x,r=abcdef,s=QSXCR+Q6sek8bf92,i=4096", "malformed"},
+    {"too few iterations", "r=abcdef,s=QSXCR+Q6sek8bf92,i=4095", "iterations"},
+    {"zero iterations", "r=abcdef,s=QSXCR+Q6sek8bf92,i=0", "iterations"},
+    {"so many that we would burn", "r=abcdef,s=QSXCR+Q6sek8bf92,i=1000001", "iterations"},
+    {"more than an int", "r=abcdef,s=QSXCR+Q6sek8bf92,i=99999999999", "malformed"},
+    {"no number", "r=abcdef,s=QSXCR+Q6sek8bf92,i=many", "malformed"},
+    {"no salt", "r=abcdef,s=,i=4096", "salt"},
+    {"salt is no base64", "r=abcdef,s=*,i=4096", "salt"},
+};
+
+Test(imap_scram, bad_challenges_are_refused)
+{
+    struct mh_buf password = MH_BUF_INIT;
+    set(&password, "pencil");
+    for (size_t i = 0; i < MH_ARRAY_LEN(bad_challenges); i++) {
+        struct imap_scram c;
+        struct mh_buf out = MH_BUF_INIT;
+        struct mh_err err;
+        imap_scram_init(&c, true);
+        strcpy(c.nonce, "abc");
+        cr_assert_eq(imap_scram_first(&c, "user", "", &out, &err), 0);
+        mh_buf_reset(&out);
+        const char *challenge = bad_challenges[i].challenge;
+        cr_expect_eq(imap_scram_final(&c, challenge, strlen(challenge), &password, &out, &err),
+                     MH_EAUTH, "%s", bad_challenges[i].name);
+        cr_expect(strstr(err.text, bad_challenges[i].words), "%s: %s", bad_challenges[i].name,
+                  err.text);
+        cr_expect_not(strstr(mh_buf_str(&out), "p="), "%s: a proof was made",
+                      bad_challenges[i].name);
+        imap_scram_done(&c);
+        mh_buf_done(&out);
+    }
+    mh_buf_done(&password);
+}
+
+static const char *const bad_verdicts[] = {
+    "", "v=", "v=AAAA", "v=rmF9pqV8S7suAoZWja4dJRkFsKQ=", "e=invalid-proof",
+    "v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "x=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+};
+
+Test(imap_scram, the_server_must_prove_itself)
+{
+    struct mh_buf password = MH_BUF_INIT;
+    set(&password, "pencil");
+    for (size_t i = 0; i < MH_ARRAY_LEN(bad_verdicts); i++) {
+        struct imap_scram c;
+        struct mh_buf out = MH_BUF_INIT;
+        struct mh_err err;
+        imap_scram_init(&c, true);
+        strcpy(c.nonce, vectors[1].nonce);
+        cr_assert_eq(imap_scram_first(&c, "user", "", &out, &err), 0);
+        mh_buf_reset(&out);
+        cr_assert_eq(imap_scram_final(&c, vectors[1].challenge, strlen(vectors[1].challenge),
+                                      &password, &out, &err),
+                     0);
+        cr_expect_eq(imap_scram_verify(&c, bad_verdicts[i], strlen(bad_verdicts[i]), &err), MH_EAUTH,
+                     "%s", bad_verdicts[i]);
+        cr_expect_not(c.is_verified, "%s", bad_verdicts[i]);
+        imap_scram_done(&c);
+        mh_buf_done(&out);
+    }
+    mh_buf_done(&password);
+}
+
+Test(imap_scram, no_proof_before_our_own)
+{
+    struct imap_scram c;
+    struct mh_err err;
+    imap_scram_init(&c, true);
+    cr_expect_eq(imap_scram_verify(&c, "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 46, &err),
+                 MH_EAUTH);
+    imap_scram_done(&c);
+}
+
+Test(imap_scram, nonces_differ_and_names_are_escaped)
+{
+    struct imap_scram a;
+    struct imap_scram b;
+    struct mh_buf first = MH_BUF_INIT;
+    struct mh_buf second = MH_BUF_INIT;
+    struct mh_err err;
+    imap_scram_init(&a, true);
+    imap_scram_init(&b, true);
+    cr_assert_eq(imap_scram_first(&a, "a=b,c", "x,y", &first, &err), 0);
+    cr_assert_eq(imap_scram_first(&b, "a=b,c", "x,y", &second, &err), 0);
+    cr_expect(mh_str_starts(mh_buf_str(&first), "n,a=x=2Cy,n=a=3Db=2Cc,r="));
+    cr_expect_str_neq(mh_buf_str(&first), mh_buf_str(&second));
+    cr_expect_geq(strlen(a.nonce), 24);
+    cr_expect_not(strchr(a.nonce, ','));
+    imap_scram_done(&a);
+    imap_scram_done(&b);
+    mh_buf_done(&first);
+    mh_buf_done(&second);
+}
+
+#define RAW(s) (s), sizeof(s) - 1
+
+static const struct {
+    const char *name;
+    enum imap_mech mech;
+    const char *authcid, *authzid;
+    const char *message;
+    size_t len;
+} first_messages[] = {
+    {"PLAIN", IMAP_MECH_PLAIN, "anna", "", RAW("\0anna\0s3cret")},
+    {"PLAIN on behalf", IMAP_MECH_PLAIN, "admin", "anna", RAW("anna\0admin\0s3cret")},
+    {"XOAUTH2", IMAP_MECH_XOAUTH2, "anna@example.org", "",
+     RAW("user=anna@example.org\1auth=Bearer s3cret\1\1")},
+    {"XOAUTH2 names the mailbox", IMAP_MECH_XOAUTH2, "app", "anna",
+     RAW("user=anna\1auth=Bearer s3cret\1\1")},
+    {"OAUTHBEARER", IMAP_MECH_OAUTHBEARER, "a,b", "",
+     RAW("n,a=a=2Cb,\1host=imap.example\1port=993\1auth=Bearer s3cret\1\1")},
+};
+
+Test(imap_sasl, first_messages)
+{
+    struct mh_buf secret = MH_BUF_INIT;
+    set(&secret, "s3cret");
+    for (size_t i = 0; i < MH_ARRAY_LEN(first_messages); i++) {
+        struct imap_sasl x;
+        struct mh_buf out = MH_BUF_INIT;
+        struct mh_err err;
+        imap_sasl_init(&x, first_messages[i].mech);
+        x.authcid = first_messages[i].authcid;
+        x.authzid = first_messages[i].authzid;
+        x.host = "imap.example";
+        x.port = 993;
+        x.secret = &secret;
+        cr_assert_eq(imap_sasl_step(&x, "", 0, &out, &err), 0);
+        cr_expect_eq(out.len, first_messages[i].len, "%s: %zu", first_messages[i].name, out.len);
+        cr_expect_arr_eq(out.data, first_messages[i].message,
+                         MH_MIN(out.len, first_messages[i].len), "%s", first_messages[i].name);
+        imap_sasl_done(&x);
+        mh_buf_done(&out);
+    }
+    mh_buf_done(&secret);
+}
+
+Test(imap_sasl, challenges_end)
+{
+    struct mh_buf secret = MH_BUF_INIT;
+    struct mh_buf out = MH_BUF_INIT;
+    struct mh_err err;
+    set(&secret, "s3cret");
+    static const struct {
+        enum imap_mech mech;
+        unsigned steps; /* that have an answer */
+    } cases[] = {{IMAP_MECH_PLAIN, 1}, {IMAP_MECH_XOAUTH2, 2}, {IMAP_MECH_OAUTHBEARER, 2}};
+    for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
+        struct imap_sasl x;
+        imap_sasl_init(&x, cases[i].mech);
+        x.authcid = x.authzid = x.host = "h";
+        x.secret = &secret;
+        for (unsigned k = 0; k < cases[i].steps; k++)
+            cr_expect_eq(imap_sasl_step(&x, "{}", 2, &out, &err), 0);
+        cr_expect_eq(imap_sasl_step(&x, "{}", 2, &out, &err), MH_EAUTH, "%zu", i);
+        cr_expect_eq(out.len, 0, "nothing is said behind the end");
+        imap_sasl_done(&x);
+    }
+    mh_buf_done(&secret);
+    mh_buf_done(&out);
+}
+
+Test(imap_sasl, oauth_error_is_kept)
+{
+    struct mh_buf secret = MH_BUF_INIT;
+    struct mh_buf out = MH_BUF_INIT;
+    struct mh_err err;
+    struct imap_sasl x;
+    set(&secret, "t");
+    imap_sasl_init(&x, IMAP_MECH_OAUTHBEARER);
+    x.authcid = x.authzid = x.host = "h";
+    x.secret = &secret;
+    cr_assert_eq(imap_sasl_step(&x, "", 0, &out, &err), 0);
+    cr_assert_eq(imap_sasl_step(&x, "{\"status\":\"401\"}", 16, &out, &err), 0);
+    cr_expect_eq(out.len, 1);
+    cr_expect_eq(out.data[0], '\1');
+    cr_expect_str_eq(x.server_error, "{\"status\":\"401\"}");
+    imap_sasl_done(&x);
+    mh_buf_done(&secret);
+    mh_buf_done(&out);
+}
+
+Test(imap_sasl, ok_without_the_servers_proof_is_no_login)
+{
+    struct imap_sasl x;
+    struct mh_err err;
+    imap_sasl_init(&x, IMAP_MECH_SCRAM_SHA_1);
+    cr_expect_eq(imap_sasl_finish(&x, &err), MH_EAUTH);
+    cr_expect_str_eq(err.reason, "impostor");
+    x.scram.is_verified = true;
+    cr_expect_eq(imap_sasl_finish(&x, &err), 0);
+    imap_sasl_done(&x);
+    imap_sasl_init(&x, IMAP_MECH_PLAIN);
+    cr_expect_eq(imap_sasl_finish(&x, &err), 0);
+    imap_sasl_done(&x);
+}
