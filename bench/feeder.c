@@ -49,6 +49,7 @@ struct feed {
     size_t sent;
 };
 
+static char line_end[] = "\r\n";
 static unsigned port, users = 1, connections = 1, batch = 100;
 static size_t most = SIZE_MAX;
 static bool is_single;
@@ -88,7 +89,8 @@ static void load_tree(struct mailbox *box, const char *dir)
         bool is_cur = strcmp(e->d_name, "cur") == 0;
         if (is_cur || (e->d_name[0] == '.' && e->d_name[1] && strcmp(e->d_name, "..") != 0))
             load_tree(box, path);
-        else if (strlen(dir) > 4 && strcmp(dir + strlen(dir) - 4, "/cur") == 0 && e->d_name[0] != '.')
+        else if (strlen(dir) > 4 && strcmp(dir + strlen(dir) - 4, "/cur") == 0 &&
+                 e->d_name[0] != '.')
             load_file(box, path);
     }
     (void)closedir(d);
@@ -138,12 +140,13 @@ static void *write_main(void *arg)
         int k = 0;
         for (size_t i = 0; i < n; i++) {
             bool opens = is_single || i == 0;
-            int len = snprintf(heads[i], sizeof heads[i], opens ? "%sA APPEND INBOX {%zu+}\r\n" : "%s {%zu+}\r\n",
+            int len = snprintf(heads[i], sizeof heads[i],
+                               opens ? "%sA APPEND INBOX {%zu+}\r\n" : "%s {%zu+}\r\n",
                                opens && i ? "\r\n" : "", f->box->v[first + i].len);
             v[k++] = (struct iovec){heads[i], (size_t)len};
             v[k++] = (struct iovec){f->box->v[first + i].data, f->box->v[first + i].len};
         }
-        v[k++] = (struct iovec){"\r\n", 2};
+        v[k++] = (struct iovec){line_end, 2};
         while (sem_wait(&f->credit) != 0)
             ;
         send_all(f->fd, v, k);
@@ -226,26 +229,43 @@ static double now(void)
 
 static void read_options(int argc, char **argv, const char **dir)
 {
-    static const struct option options[] = {
-        {"port", 1, NULL, 'p'},  {"maildir", 1, NULL, 'm'},  {"users", 1, NULL, 'u'},
-        {"connections", 1, NULL, 'c'}, {"batch", 1, NULL, 'b'}, {"messages", 1, NULL, 'n'},
-        {"single", 0, NULL, 's'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"port", 1, NULL, 'p'},   {"maildir", 1, NULL, 'm'},
+                                            {"users", 1, NULL, 'u'},  {"connections", 1, NULL, 'c'},
+                                            {"batch", 1, NULL, 'b'},  {"messages", 1, NULL, 'n'},
+                                            {"single", 0, NULL, 's'}, {NULL, 0, NULL, 0}};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         unsigned long n = optarg ? strtoul(optarg, NULL, 10) : 0;
         switch (o) {
-        case 'p': port = (unsigned)n; break;
-        case 'm': *dir = optarg; break;
-        case 'u': users = (unsigned)n; break;
-        case 'c': connections = (unsigned)n; break;
-        case 'b': batch = (unsigned)n; break;
-        case 'n': most = n; break;
-        case 's': is_single = true; break;
-        default: exit(2);
+        case 'p':
+            port = (unsigned)n;
+            break;
+        case 'm':
+            *dir = optarg;
+            break;
+        case 'u':
+            users = (unsigned)n;
+            break;
+        case 'c':
+            connections = (unsigned)n;
+            break;
+        case 'b':
+            batch = (unsigned)n;
+            break;
+        case 'n':
+            most = n;
+            break;
+        case 's':
+            is_single = true;
+            break;
+        default:
+            exit(2);
         }
     }
     if (!*dir || !port || !users || !connections || !batch) {
-        (void)fprintf(stderr, "usage: feeder --port P --maildir DIR [--users N] [--connections N] [--batch N] "
-                              "[--messages N] [--single]\n");
+        (void)fprintf(
+            stderr,
+            "usage: feeder --port P --maildir DIR [--users N] [--connections N] [--batch N] "
+            "[--messages N] [--single]\n");
         exit(2);
     }
 }

@@ -120,10 +120,9 @@ const char *mh_err_line(const struct mh_err *err, char *buf, size_t buf_size)
 
 const char *mh_code_name(int code)
 {
-    static const char *const names[] = {"ok",     "retry",   "later",   "item",    "split",
-                                        "folder", "mailbox", "auth",    "run",     "usage",
-                                        "cancel", "timeout", "no-such-feature", "no-entry",
-                                        "exists", "locked"};
-    size_t i = (size_t)-(long)code;
+    static const char *const names[] = {
+        "ok",  "retry", "later",  "item",    "split",           "folder",   "mailbox", "auth",
+        "run", "usage", "cancel", "timeout", "no-such-feature", "no-entry", "exists",  "locked"};
+    size_t i = (size_t) - (long)code;
     return i < MH_ARRAY_LEN(names) ? names[i] : "unknown";
 }

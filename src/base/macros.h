@@ -8,11 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MH_MUST_CHECK __attribute__((warn_unused_result))
-#define MH_NONNULL(...) __attribute__((nonnull(__VA_ARGS__)))
+#define MH_MUST_CHECK        __attribute__((warn_unused_result))
+#define MH_NONNULL(...)      __attribute__((nonnull(__VA_ARGS__)))
 #define MH_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define MH_NORETURN __attribute__((noreturn))
-#define MH_PURE __attribute__((pure))
+#define MH_NORETURN          __attribute__((noreturn))
+#define MH_PURE              __attribute__((pure))
 
 /* Runs FN on the variable's address when it leaves scope: MH_CLEANUP(mh_free_p) char *name = NULL; */
 #define MH_CLEANUP(fn) __attribute__((cleanup(fn)))
@@ -26,8 +26,8 @@
     })
 
 #define MH_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define MH_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MH_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MH_MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MH_MAX(a, b)    ((a) > (b) ? (a) : (b))
 
 /* The object of TYPE that holds MEMBER at address PTR. */
 #define mh_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

@@ -18,8 +18,8 @@ struct mh_qitem {
 
 struct mh_queue;
 
-int mh_queue_new(size_t max_items, size_t max_bytes, struct mh_queue **out, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_queue_new(size_t max_items, size_t max_bytes, struct mh_queue **out,
+                 struct mh_err *err) MH_MUST_CHECK;
 void mh_queue_free(struct mh_queue *q); /* must be empty */
 /* waits while full. MH_ECANCEL once the queue is closed (ITEM stays the caller's). */
 int mh_queue_push(struct mh_queue *q, struct mh_qitem *item) MH_MUST_CHECK;

@@ -52,7 +52,8 @@ struct mh_slab *mh_slab_get(struct mh_pool *pool) MH_MUST_CHECK;
 void mh_slab_ref(struct mh_slab *slab);
 void mh_slab_unref(struct mh_slab *slab);
 
-struct mh_slice mh_slice_of(struct mh_slab *slab, uint32_t off, uint32_t len); /* takes a reference of its own */
+struct mh_slice mh_slice_of(struct mh_slab *slab, uint32_t off,
+                            uint32_t len); /* takes a reference of its own */
 struct mh_slice mh_slice_sub(const struct mh_slice *s, uint32_t off, uint32_t len); /* likewise */
 void mh_slice_drop(struct mh_slice *s); /* gives the reference up, empties *s */
 static inline unsigned char *mh_slice_data(const struct mh_slice *s)

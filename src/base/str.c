@@ -129,8 +129,9 @@ static bool unit_shift(const char *unit, unsigned *shift_out)
     static const struct {
         const char *name;
         unsigned shift;
-    } units[] = {{"", 0},    {"B", 0},    {"K", 10},  {"KB", 10}, {"KiB", 10}, {"M", 20}, {"MB", 20},
-                 {"MiB", 20}, {"G", 30}, {"GB", 30}, {"GiB", 30}, {"T", 40}, {"TB", 40}, {"TiB", 40}};
+    } units[] = {{"", 0},     {"B", 0},   {"K", 10},   {"KB", 10}, {"KiB", 10},
+                 {"M", 20},   {"MB", 20}, {"MiB", 20}, {"G", 30},  {"GB", 30},
+                 {"GiB", 30}, {"T", 40},  {"TB", 40},  {"TiB", 40}};
     for (size_t i = 0; i < MH_ARRAY_LEN(units); i++) {
         if (strcasecmp(unit, units[i].name) == 0) {
             *shift_out = units[i].shift;

@@ -49,8 +49,8 @@ bool mh_utf8_valid(const char *s, size_t len);
  * as \u{…}; never a raw escape code. */
 void mh_buf_add_printable(struct mh_buf *b, const char *s, size_t len);
 
-bool mh_str_ieq(const char *a, const char *b);                      /* ASCII case only */
-bool mh_mem_ieq(const char *a, size_t a_len, const char *b);        /* ASCII case only */
+bool mh_str_ieq(const char *a, const char *b);               /* ASCII case only */
+bool mh_mem_ieq(const char *a, size_t a_len, const char *b); /* ASCII case only */
 bool mh_str_starts(const char *s, const char *prefix);
 bool mh_str_istarts(const char *s, const char *prefix);
 /* Edit distance for "did you mean"; at most MAX+1. */

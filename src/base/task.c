@@ -474,8 +474,9 @@ int mh_sched_new(const struct mh_poller *poller, struct mh_sched **out, struct m
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&s->kicked, &attr);
     (void)pthread_condattr_destroy(&attr);
-    s->poller = poller ? *poller
-                       : (struct mh_poller){.poll = plain_poll, .interrupt = plain_interrupt, .ctx = s};
+    s->poller =
+        poller ? *poller
+               : (struct mh_poller){.poll = plain_poll, .interrupt = plain_interrupt, .ctx = s};
     *out = s;
     return MH_OK;
 }
@@ -720,9 +721,8 @@ static int pool_wait(struct mh_pool *pool, bool (*try_get)(void *ctx), void *ctx
                      int64_t deadline_ms)
 {
     while (!try_get(ctx)) {
-        struct pool_wait w = {.waiter.notify = on_pool_notify,
-                              .sched = this_sched,
-                              .post.fn = on_pool_post};
+        struct pool_wait w = {
+            .waiter.notify = on_pool_notify, .sched = this_sched, .post.fn = on_pool_post};
         mh_pool_waiter_add(pool, &w.waiter);
         bool got = try_get(ctx);
         int code = got ? MH_OK : mh_wait(&w.q, deadline_ms);
@@ -781,7 +781,8 @@ int mh_pool_reserve_wait(struct mh_pool *pool, uint64_t bytes, struct mh_err *er
     if (bytes > stats.cap_bytes)
         return mh_err_set(err, MH_EUSAGE, "memory",
                           "one lane needs %llu KiB but --memory allows %llu KiB; raise it",
-                          (unsigned long long)bytes >> 10, (unsigned long long)stats.cap_bytes >> 10);
+                          (unsigned long long)bytes >> 10,
+                          (unsigned long long)stats.cap_bytes >> 10);
     struct reserve_try t = {pool, bytes};
     if (pool_wait(pool, try_reserve, &t, MH_NEVER) != MH_OK)
         return mh_err_set(err, MH_ECANCEL, "task", "stopped");

@@ -47,8 +47,8 @@ struct mh_poller {
 };
 
 /* thread: the one that will run it. POLLER may be NULL. */
-int mh_sched_new(const struct mh_poller *poller, struct mh_sched **out, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_sched_new(const struct mh_poller *poller, struct mh_sched **out,
+                 struct mh_err *err) MH_MUST_CHECK;
 /* No task may be left. */
 void mh_sched_free(struct mh_sched *s);
 /* A clock that starts at START_MS and jumps to the next deadline when nothing can run. Tests only. */
@@ -66,9 +66,9 @@ struct mh_post {
 };
 void mh_sched_post(struct mh_sched *s, struct mh_post *post);
 
-struct mh_sched *mh_sched_self(void); /* NULL outside a scheduler thread */
-struct mh_task *mh_task_self(void);   /* NULL outside a task */
-int64_t mh_now_ms(void);              /* the scheduler's clock; monotonic outside */
+struct mh_sched *mh_sched_self(void);       /* NULL outside a scheduler thread */
+struct mh_task *mh_task_self(void);         /* NULL outside a task */
+int64_t mh_now_ms(void);                    /* the scheduler's clock; monotonic outside */
 int64_t mh_deadline_ms(int64_t timeout_ms); /* mh_now_ms() + TIMEOUT_MS, or MH_NEVER for <= 0 */
 
 /* Starts FN(ARG) as a task; it runs when the caller next waits. NAME is static, for diagnosis.

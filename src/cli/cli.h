@@ -41,8 +41,8 @@ void mh_cli_options_done(struct mh_cli_options *o);
 void mh_cli_help(FILE *out, const struct mh_cli_command *command);
 
 /* A live table on a terminal, one plain line per event elsewhere, nothing when QUIET. */
-int mh_screen_new(bool quiet, enum mh_color color, struct mh_screen **out, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_screen_new(bool quiet, enum mh_color color, struct mh_screen **out,
+                  struct mh_err *err) MH_MUST_CHECK;
 void mh_screen_free(struct mh_screen *s);
 
 #endif

@@ -82,24 +82,29 @@ static void print_options(FILE *out)
 void mh_cli_help(FILE *out, const struct mh_cli_command *command)
 {
     if (command) {
-        (void)fprintf(out, "usage: mailhaul %s %s [OPTION...]\n\n%s\n\n", command->name, command->args,
-                      command->summary);
+        (void)fprintf(out, "usage: mailhaul %s %s [OPTION...]\n\n%s\n\n", command->name,
+                      command->args, command->summary);
     } else {
-        (void)fputs("usage: mailhaul COMMAND [ARGUMENT...] [OPTION...]\n\n"
-                    "Moves mailboxes between mail servers and archives, whole and accounted for.\n\n",
-                    out);
+        (void)fputs(
+            "usage: mailhaul COMMAND [ARGUMENT...] [OPTION...]\n\n"
+            "Moves mailboxes between mail servers and archives, whole and accounted for.\n\n",
+            out);
         for (const struct mh_cli_command *c = mh_cli_commands; c->name; c++)
             (void)fprintf(out, "  %-8s %s\n", c->name, c->summary);
-        (void)fputs("\nAddresses: imaps://user@host/  imap://user@host/ (STARTTLS)  maildir:/path  mbox:/path\n"
-                    "  eml:/path, with ?ca=FILE ?pin=sha256:HEX ?auth=plain|login|scram|xoauth2|oauthbearer\n"
-                    "  ?admin=USER ?tls=none. Passwords: the options below, MAILHAUL_SOURCE_PASSWORD and\n"
-                    "  MAILHAUL_TARGET_PASSWORD, or a prompt; never in an address.\n\n",
-                    out);
+        (void)fputs(
+            "\nAddresses: imaps://user@host/  imap://user@host/ (STARTTLS)  maildir:/path  "
+            "mbox:/path\n"
+            "  eml:/path, with ?ca=FILE ?pin=sha256:HEX "
+            "?auth=plain|login|scram|xoauth2|oauthbearer\n"
+            "  ?admin=USER ?tls=none. Passwords: the options below, MAILHAUL_SOURCE_PASSWORD and\n"
+            "  MAILHAUL_TARGET_PASSWORD, or a prompt; never in an address.\n\n",
+            out);
     }
     print_options(out);
-    (void)fputs("\nExit: 0 done, 1 error, 2 usage, 3 failed items, 4 not met, 10 no project, 11 locked,\n"
-                "  12 login refused, 130 interrupted.  More: man mailhaul\n",
-                out);
+    (void)fputs(
+        "\nExit: 0 done, 1 error, 2 usage, 3 failed items, 4 not met, 10 no project, 11 locked,\n"
+        "  12 login refused, 130 interrupted.  More: man mailhaul\n",
+        out);
 }
 
 /* --- parsing -------------------------------------------------------------------------------------------- */
@@ -129,8 +134,8 @@ static int bad_value(const struct option_row *row, const char *value, struct mh_
                       row->value);
 }
 
-static int set_number(const struct option_row *row, const char *value, unsigned max,
-                      unsigned *out, struct mh_err *err)
+static int set_number(const struct option_row *row, const char *value, unsigned max, unsigned *out,
+                      struct mh_err *err)
 {
     uint64_t n = 0;
     if (!mh_parse_u64(value, strlen(value), max, &n) || n == 0)

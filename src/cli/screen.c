@@ -97,11 +97,13 @@ static void add_eta(const struct screen *s, const struct totals *t, struct mh_bu
     char from[24];
     char to[24];
     int64_t ms = mh_clock_mono_ms() - s->start_ms;
-    bool all_listed = t->phases[MH_PHASE_QUEUED] + t->phases[MH_PHASE_CONNECTING] +
-                          t->phases[MH_PHASE_LISTING] == 0;
+    bool all_listed =
+        t->phases[MH_PHASE_QUEUED] + t->phases[MH_PHASE_CONNECTING] + t->phases[MH_PHASE_LISTING] ==
+        0;
     if (t->decided == 0 || t->found <= t->decided || ms < 2000)
         return;
-    int64_t left = (int64_t)((double)(t->found - t->decided) * (double)ms / (double)t->decided / 1000);
+    int64_t left =
+        (int64_t)((double)(t->found - t->decided) * (double)ms / (double)t->decided / 1000);
     if (!all_listed)
         mh_buf_addf(b, "   left at least %s", duration(left * 3 / 4, from, sizeof from));
     else
@@ -114,15 +116,16 @@ static void add_head(const struct screen *s, const struct totals *t, struct mh_b
     char size[32];
     char time[24];
     int64_t ms = MH_MAX(mh_clock_mono_ms() - s->start_ms, (int64_t)1);
-    mh_buf_addf(b, "mailhaul %s  %s   mailboxes %zu: done %u, working %u, waiting %u, queued %u", s->verb,
-                duration(ms / 1000, time, sizeof time), s->n, t->phases[MH_PHASE_DONE],
+    mh_buf_addf(b, "mailhaul %s  %s   mailboxes %zu: done %u, working %u, waiting %u, queued %u",
+                s->verb, duration(ms / 1000, time, sizeof time), s->n, t->phases[MH_PHASE_DONE],
                 t->phases[MH_PHASE_MOVING] + t->phases[MH_PHASE_LISTING] +
                     t->phases[MH_PHASE_CONNECTING],
                 t->phases[MH_PHASE_WAITING], t->phases[MH_PHASE_QUEUED]);
     if (t->phases[MH_PHASE_FAILED])
         mh_buf_addf(b, ", FAILED %u", t->phases[MH_PHASE_FAILED]);
-    mh_buf_addf(b, "\n%" PRIu64 " of %" PRIu64 " messages   %s   %.0f messages/s", t->decided, t->found,
-                mh_format_size(t->bytes, size, sizeof size), (double)t->decided * 1000 / (double)ms);
+    mh_buf_addf(b, "\n%" PRIu64 " of %" PRIu64 " messages   %s   %.0f messages/s", t->decided,
+                t->found, mh_format_size(t->bytes, size, sizeof size),
+                (double)t->decided * 1000 / (double)ms);
     add_eta(s, t, b);
     mh_buf_addc(b, '\n');
 }
@@ -166,8 +169,9 @@ static void add_row(const struct screen *s, size_t i, struct mh_buf *b)
                     atomic_load_explicit(&p->skipped, memory_order_relaxed) + failed;
     mh_buf_addc(b, ' ');
     add_padded(b, s->ids[i], ID_WIDTH);
-    mh_buf_addf(b, " %-10s %9" PRIu64 "/%-9" PRIu64 " %10s", names[phase], done, found,
-                mh_format_size(atomic_load_explicit(&p->bytes, memory_order_relaxed), size, sizeof size));
+    mh_buf_addf(
+        b, " %-10s %9" PRIu64 "/%-9" PRIu64 " %10s", names[phase], done, found,
+        mh_format_size(atomic_load_explicit(&p->bytes, memory_order_relaxed), size, sizeof size));
     if (failed)
         mh_buf_addf(b, "  failed %" PRIu64, failed);
     if (until)
@@ -178,8 +182,8 @@ static void add_row(const struct screen *s, size_t i, struct mh_buf *b)
 /* Rows for whoever is at work, waiting ones first: they may need a person. */
 static void add_rows(const struct screen *s, unsigned most, struct mh_buf *b)
 {
-    static const int order[] = {MH_PHASE_FAILED, MH_PHASE_WAITING, MH_PHASE_MOVING, MH_PHASE_LISTING,
-                                MH_PHASE_CONNECTING};
+    static const int order[] = {MH_PHASE_FAILED, MH_PHASE_WAITING, MH_PHASE_MOVING,
+                                MH_PHASE_LISTING, MH_PHASE_CONNECTING};
     unsigned shown = 0;
     for (size_t k = 0; k < MH_ARRAY_LEN(order); k++) {
         for (size_t i = 0; i < s->n && shown < most; i++) {
@@ -421,8 +425,8 @@ int mh_screen_new(bool quiet, enum mh_color color, struct mh_screen **out, struc
     s->face.events.event = on_event;
     s->quiet = quiet;
     s->is_live = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-    s->has_color = color == MH_COLOR_ALWAYS ||
-                   (color == MH_COLOR_AUTO && s->is_live && !getenv("NO_COLOR"));
+    s->has_color =
+        color == MH_COLOR_ALWAYS || (color == MH_COLOR_AUTO && s->is_live && !getenv("NO_COLOR"));
     (void)pthread_mutex_init(&s->lock, NULL);
     (void)pthread_cond_init(&s->wake, NULL);
     mh_log_set_output(on_log, s);

@@ -7,7 +7,8 @@ static int exit_code(const struct mh_check_result *r)
 {
     int rc = MH_EXIT_OK;
     for (size_t i = 0; i < r->n_mailboxes; i++) {
-        const struct mh_err *const errs[] = {&r->mailboxes[i].source.err, &r->mailboxes[i].target.err};
+        const struct mh_err *const errs[] = {&r->mailboxes[i].source.err,
+                                             &r->mailboxes[i].target.err};
         for (size_t k = 0; k < MH_ARRAY_LEN(errs); k++) {
             if (errs[k]->code == MH_EAUTH)
                 return MH_EXIT_AUTH;

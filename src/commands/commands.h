@@ -43,7 +43,7 @@ struct mh_app {
     bool json, quiet;
     const char *project_file; /* default mailhaul.yaml */
     bool project_is_given;
-    const char *state_path;   /* --state; NULL: the command's default */
+    const char *state_path; /* --state; NULL: the command's default */
     const char *users_csv;
     struct mh_plan_opts secrets;
     int64_t timeout_ms;
@@ -53,7 +53,7 @@ struct mh_app {
     bool compress, dry_run;
     const char *const *only; /* mailbox ids chosen on the command line */
     size_t n_only;
-    unsigned pilot;          /* --pilot N; 0 = all */
+    unsigned pilot; /* --pilot N; 0 = all */
     const char *wave;
     _Atomic int *stop; /* raised by the signal handler: enum mh_stop */
 };

@@ -52,7 +52,8 @@ int mh_command_copy(struct mh_app *app, int argc, char **argv)
     if (addresses)
         return mh_with_plan(app, argc, argv, carry);
     struct mh_err err;
-    (void)mh_err_set(&err, MH_EUSAGE, "usage", "give a source and a target address: "
+    (void)mh_err_set(&err, MH_EUSAGE, "usage",
+                     "give a source and a target address: "
                      "mailhaul copy imaps://user@old.example/ imaps://user@new.example/");
     return mh_fail(app, &err);
 }

@@ -60,9 +60,9 @@ static int write_new(const char *folder, const char *name, const char *text, mod
     int code = MH_OK;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0) {
-        code = errno == EEXIST
-                   ? mh_err_set(err, MH_EUSAGE, "init", "%s is there already; nothing was changed", path)
-                   : mh_err_sys(err, MH_EUSAGE, "init", errno, "cannot make %s", path);
+        code = errno == EEXIST ? mh_err_set(err, MH_EUSAGE, "init",
+                                            "%s is there already; nothing was changed", path)
+                               : mh_err_sys(err, MH_EUSAGE, "init", errno, "cannot make %s", path);
     } else {
         size_t len = strlen(text);
         bool ok = write(fd, text, len) == (ssize_t)len;
@@ -79,9 +79,10 @@ static int is_free(const char *folder, const char *name, struct mh_err *err)
     char *path = mh_asprintf("%s/%s", folder, name);
     if (!path)
         return mh_err_nomem(err);
-    int code = access(path, F_OK) != 0
-                   ? MH_OK
-                   : mh_err_set(err, MH_EUSAGE, "init", "%s is there already; nothing was changed", path);
+    int code =
+        access(path, F_OK) != 0
+            ? MH_OK
+            : mh_err_set(err, MH_EUSAGE, "init", "%s is there already; nothing was changed", path);
     mh_free(path);
     return code;
 }
@@ -114,7 +115,9 @@ int mh_command_init(struct mh_app *app, int argc, char **argv)
     if (code != MH_OK)
         return mh_fail(app, &err);
     if (!app->json)
-        (void)fprintf(app->out, "made %s/mailhaul.yaml, users.csv, secrets/ and NOTES.txt; next: fill them "
-                      "in, then mailhaul check\n", folder);
+        (void)fprintf(app->out,
+                      "made %s/mailhaul.yaml, users.csv, secrets/ and NOTES.txt; next: fill them "
+                      "in, then mailhaul check\n",
+                      folder);
     return MH_EXIT_OK;
 }

@@ -183,15 +183,15 @@ static json_t *side_json(const struct mh_check_side *s)
     (void)json_object_set_new(o, "error", error_json(&s->err));
     put_s(o, "server", s->caps.server_name);
     put_s(o, "tls", s->caps.tls);
-    (void)json_object_set_new(o, "cert_days_left", s->caps.cert_days_left >= 0
-                                                       ? json_integer(s->caps.cert_days_left)
-                                                       : json_null());
+    (void)json_object_set_new(o, "cert_days_left",
+                              s->caps.cert_days_left >= 0 ? json_integer(s->caps.cert_days_left)
+                                                          : json_null());
     put_s(o, "extensions", s->caps.extensions);
     put_n(o, "append_limit", s->caps.append_limit);
     put_n(o, "folders", s->folders);
     put_n(o, "messages", s->messages);
-    (void)json_object_set_new(o, "bytes", s->bytes_known ? json_integer((json_int_t)s->bytes)
-                                                         : json_null());
+    (void)json_object_set_new(o, "bytes",
+                              s->bytes_known ? json_integer((json_int_t)s->bytes) : json_null());
     json_t *q = s->quota.known ? json_object() : json_null();
     if (s->quota.known) {
         put_n(q, "used", s->quota.used_bytes);
@@ -300,8 +300,9 @@ void report_run_text(FILE *out, const struct mh_result *r, const char *state_pat
     (void)fprintf(out, "  %-14s %12" PRId64 "\n", "remainder",
                   (int64_t)(c->found - c->copied - c->adopted - c->skipped - c->failed));
     if (c->updated || c->gone)
-        (void)fprintf(out, "  flags updated %" PRIu64 ", deleted at the source and kept here %" PRIu64 "\n",
-                      c->updated, c->gone);
+        (void)fprintf(
+            out, "  flags updated %" PRIu64 ", deleted at the source and kept here %" PRIu64 "\n",
+            c->updated, c->gone);
     (void)fprintf(out, "  %s in %.1f s, %.0f messages/s\n",
                   mh_format_size(c->bytes, size, sizeof size), seconds,
                   seconds > 0 ? (double)c->copied / seconds : 0);
@@ -330,14 +331,14 @@ void report_verify_text(FILE *out, const struct mh_verify_result *r)
     if (all > LINES_MAX)
         (void)fprintf(out, "  … and %zu more; --json lists all of them\n", all - LINES_MAX);
     (void)fprintf(out,
-                  "Verify\n  exact %" PRIu64 "   same %" PRIu64 "   differs %" PRIu64 "   missing %" PRIu64
-                  "   extra %" PRIu64 "\n  flags differ %" PRIu64 "   dates differ %" PRIu64
-                  "   in %.1f s\n",
+                  "Verify\n  exact %" PRIu64 "   same %" PRIu64 "   differs %" PRIu64
+                  "   missing %" PRIu64 "   extra %" PRIu64 "\n  flags differ %" PRIu64
+                  "   dates differ %" PRIu64 "   in %.1f s\n",
                   c->exact, c->same, c->differs, c->missing, c->extra, c->flags, c->dates,
                   (double)r->elapsed_ms / 1000);
     bool good = c->differs == 0 && c->missing == 0;
     (void)fprintf(out, "  verdict: %s\n",
-                  !good                    ? "NOT complete: see above"
+                  !good                              ? "NOT complete: see above"
                   : c->extra || c->flags || c->dates ? "complete, with the differences above"
                                                      : "complete and equal");
 }
@@ -376,8 +377,9 @@ static void print_check_problems(FILE *out, const struct mh_check_mailbox *m, un
     }
     if (m->over_limit) {
         (*n)++;
-        (void)fprintf(out, "  ! %s: %" PRIu64 " messages are bigger than the target takes (biggest %s)\n",
-                      m->mailbox->id, m->over_limit, mh_format_size(m->biggest, a, sizeof a));
+        (void)fprintf(
+            out, "  ! %s: %" PRIu64 " messages are bigger than the target takes (biggest %s)\n",
+            m->mailbox->id, m->over_limit, mh_format_size(m->biggest, a, sizeof a));
     }
     for (size_t i = 0; i < m->n_names; i++) {
         if (strcmp(m->names[i].state, "same") == 0)
@@ -398,15 +400,16 @@ void report_check_text(FILE *out, const struct mh_check_result *r)
     char size[32];
     for (size_t i = 0; i < r->n_mailboxes; i++)
         print_check_problems(out, &r->mailboxes[i], &problems);
-    (void)fprintf(out, "%-20s %10s %12s %12s  %-18s %-18s\n", "mailbox", "folders", "messages", "bytes",
-                  "source", "target");
+    (void)fprintf(out, "%-20s %10s %12s %12s  %-18s %-18s\n", "mailbox", "folders", "messages",
+                  "bytes", "source", "target");
     for (size_t i = 0; i < r->n_mailboxes; i++) {
         const struct mh_check_mailbox *m = &r->mailboxes[i];
         print_safe(out, m->mailbox->id);
         (void)fprintf(out, "%*s %10" PRIu64 " %12" PRIu64 " %12s  %-18.18s %-18.18s\n",
                       (int)(20 - MH_MIN(strlen(m->mailbox->id), (size_t)20)), "", m->source.folders,
                       m->source.messages,
-                      m->source.bytes_known ? mh_format_size(m->source.bytes, size, sizeof size) : "?",
+                      m->source.bytes_known ? mh_format_size(m->source.bytes, size, sizeof size)
+                                            : "?",
                       m->source.err.code ? mh_code_name(m->source.err.code) : "ok",
                       m->target.err.code ? mh_code_name(m->target.err.code) : "ok");
     }

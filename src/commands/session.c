@@ -192,11 +192,12 @@ int mh_work_plan(struct mh_work *w, struct mh_app *app, int argc, char **argv, s
     if (argc == 0)
         return mh_plan_load(app->project_file, &app->secrets, &w->plan, err);
     if (argc != 2)
-        return mh_err_set(err, MH_EUSAGE, "usage", "give a source and a target address: "
+        return mh_err_set(err, MH_EUSAGE, "usage",
+                          "give a source and a target address: "
                           "mailhaul copy imaps://user@old.example imaps://user@new.example");
     if (app->users_csv)
-        return mh_plan_from_urls_and_users(argv[0], argv[1], app->users_csv, &app->secrets, &w->plan,
-                                           err);
+        return mh_plan_from_urls_and_users(argv[0], argv[1], app->users_csv, &app->secrets,
+                                           &w->plan, err);
     return mh_plan_from_urls(argv[0], argv[1], &app->secrets, &w->plan, err);
 }
 
@@ -239,10 +240,10 @@ static int choose(struct mh_work *w, struct mh_err *err)
         if (app->per_mailbox)
             m->source.per_mailbox = m->target.per_mailbox = app->per_mailbox;
         w->mailboxes[w->n] = (struct mh_engine_mailbox){.id = m->id,
-                                                 .source = &m->source,
-                                                 .target = &m->target,
-                                                 .progress = &w->progress[w->n],
-                                                 .user = m};
+                                                        .source = &m->source,
+                                                        .target = &m->target,
+                                                        .progress = &w->progress[w->n],
+                                                        .user = m};
         w->ids[w->n++] = m->id;
     }
     if (w->n == 0)
@@ -289,8 +290,8 @@ static char *default_state_path(const struct mh_plan *plan)
         if (base && base[0] == '/')
             path = mh_asprintf("%s/mailhaul/%s.db", base, hex);
         else
-            path = mh_asprintf("%s/.local/state/mailhaul/%s.db", home && home[0] == '/' ? home : "/tmp",
-                               hex);
+            path = mh_asprintf("%s/.local/state/mailhaul/%s.db",
+                               home && home[0] == '/' ? home : "/tmp", hex);
     }
     mh_free(a);
     mh_free(b);

@@ -20,7 +20,7 @@ struct mh_work {
     struct mh_progress *progress;        /* owned */
     const char **ids;                    /* owned array */
     size_t n;
-    char *state_path; /* owned */
+    char *state_path;   /* owned */
     char *oversize_dir; /* owned */
     struct mh_timetable *timetable;
     struct mh_bucket *limit_in, *limit_out;
@@ -31,11 +31,11 @@ struct mh_work {
 enum mh_state_need { MH_STATE_NONE, MH_STATE_WRITE, MH_STATE_READ };
 
 /* Reads the plan: from two URLs when ARGC is 2 (with app->users_csv for many), else from the project file. */
-int mh_work_plan(struct mh_work *w, struct mh_app *app, int argc, char **argv, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_work_plan(struct mh_work *w, struct mh_app *app, int argc, char **argv,
+                 struct mh_err *err) MH_MUST_CHECK;
 /* Opens state, memory, network, loops; fills w->cfg. */
-int mh_work_start(struct mh_work *w, enum mh_state_need need, const char *verb, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_work_start(struct mh_work *w, enum mh_state_need need, const char *verb,
+                  struct mh_err *err) MH_MUST_CHECK;
 /* Everything down; the state's last error, if nothing went wrong before. Safe after a failed start. */
 int mh_work_end(struct mh_work *w, struct mh_err *err);
 

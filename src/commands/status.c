@@ -35,7 +35,8 @@ static int on_run(void *ctx, const char *mailbox_id, const struct mh_run_row *ro
         l->cap = cap;
     }
     struct line *to = &l->v[l->n];
-    *to = (struct line){mh_strdup(mailbox_id), mh_strdup(row->phase), mh_strdup(row->problem), *row};
+    *to =
+        (struct line){mh_strdup(mailbox_id), mh_strdup(row->phase), mh_strdup(row->problem), *row};
     l->n++;
     l->failed = !to->id || !to->phase || !to->problem;
     return l->failed;
@@ -65,8 +66,8 @@ static void print_text(FILE *out, const struct lines *l)
 {
     char started[32];
     char bytes[32];
-    (void)fprintf(out, "%-20s %-8s %-16s %10s %10s %10s %8s %8s %10s\n", "mailbox", "state", "started",
-                  "found", "copied", "there", "skipped", "failed", "bytes");
+    (void)fprintf(out, "%-20s %-8s %-16s %10s %10s %10s %8s %8s %10s\n", "mailbox", "state",
+                  "started", "found", "copied", "there", "skipped", "failed", "bytes");
     for (size_t i = 0; i < l->n; i++) {
         const struct mh_run_row *r = &l->v[i].row;
         (void)fprintf(out,
@@ -89,8 +90,8 @@ static void print_json(FILE *out, const struct lines *l)
         const struct mh_run_row *r = &l->v[i].row;
         (void)json_array_append_new(
             json_object_get(root, "mailboxes"),
-            json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", l->v[i].id,
-                      "state", l->v[i].phase, "problem", l->v[i].problem, "started",
+            json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+                      l->v[i].id, "state", l->v[i].phase, "problem", l->v[i].problem, "started",
                       (json_int_t)r->started_wall_s, "ended", (json_int_t)r->ended_wall_s, "found",
                       (json_int_t)r->found, "copied", (json_int_t)r->copied, "adopted",
                       (json_int_t)r->adopted, "skipped", (json_int_t)r->skipped, "failed",

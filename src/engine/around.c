@@ -90,9 +90,9 @@ static int carry_acl(struct pass *pass, struct mh_session *src, struct mh_sessio
         bool can = job->tc->acl_set && job->tc->caps(dst)->acl && cfg->map_user &&
                    cfg->map_user(cfg->callback_ctx, line, &who);
         if (can) {
-            code = tolerate(pass,
-                            job->tc->acl_set(dst, &pass->dst, mh_buf_str(&who), blank + 1, err),
-                            "acl", err);
+            code =
+                tolerate(pass, job->tc->acl_set(dst, &pass->dst, mh_buf_str(&who), blank + 1, err),
+                         "acl", err);
         } else {
             char text[256];
             (void)snprintf(text, sizeof text, "%s has %s", line, blank + 1);
@@ -118,8 +118,7 @@ static int on_metadata(void *ctx, const char *name, const char *value, size_t le
         note(m->pass, "metadata", "not-carried", name);
         return MH_OK;
     }
-    return tolerate(m->pass,
-                    job->tc->metadata_set(m->dst, &m->pass->dst, name, value, len, m->err),
+    return tolerate(m->pass, job->tc->metadata_set(m->dst, &m->pass->dst, name, value, len, m->err),
                     "metadata", m->err);
 }
 

@@ -57,8 +57,9 @@ static int measure_source(struct job *job, struct mh_session *src, struct mh_che
 }
 
 /* The name that one folder will have at the target. */
-static int look_at_name(struct job *job, struct mh_session *dst, const struct mh_engine_map_entry *e,
-                        struct mh_check_mailbox *out, struct mh_err *err)
+static int look_at_name(struct job *job, struct mh_session *dst,
+                        const struct mh_engine_map_entry *e, struct mh_check_mailbox *out,
+                        struct mh_err *err)
 {
     char *path = NULL;
     char *native = NULL;
@@ -140,11 +141,10 @@ static void check_both(struct job *job, struct mh_check_mailbox *out, struct mh_
         look_at(job, dst, job->tc, &job->dst_folders, &out->target);
         code = look_at_names(job, dst, out, &err);
     }
-    uint64_t limit = job->mb->target->max_message ? job->mb->target->max_message
-                                                  : out->target.caps.append_limit;
-    bool needs_sizes =
-        !job->run->cfg->names_only &&
-        (limit > 0 || (!out->source.bytes_known && out->target.quota.known));
+    uint64_t limit =
+        job->mb->target->max_message ? job->mb->target->max_message : out->target.caps.append_limit;
+    bool needs_sizes = !job->run->cfg->names_only &&
+                       (limit > 0 || (!out->source.bytes_known && out->target.quota.known));
     if (code == MH_OK && needs_sizes)
         code = measure_source(job, src, out, limit, &err);
     if (code != MH_OK)

@@ -30,7 +30,7 @@ struct mh_engine_map_entry {
     const struct mh_folder *source; /* borrowed: the list that was mapped */
     char *target_path;              /* owned; NULL = not carried */
     enum mh_role role;              /* to ask the target for; MH_ROLE_NONE */
-    const char *why;                /* static: "rule", "role", "role-guessed", "same", "prefix", "skip-rule", … */
+    const char *why; /* static: "rule", "role", "role-guessed", "same", "prefix", "skip-rule", … */
 };
 struct mh_engine_map {
     struct mh_engine_map_entry *v; /* owned */
@@ -89,10 +89,12 @@ struct mh_engine_config {
     uint64_t max_message;       /* 0: only what the target announces */
     unsigned connections;       /* per server; 0 = default */
     unsigned lanes_per_mailbox; /* 0 = default */
-    bool names_only; /* check: only where folders go */
+    bool names_only;            /* check: only where folders go */
     bool dry_run;               /* decide and count, change nothing at the target */
-    int64_t patience_ms;        /* waiting for one thing (quota, throttle, server) in a row before the mailbox gives up; 0 = default */
-    const char *oversize_dir;   /* policy oversize: export-eml goes below it; NULL = skip with reason */
+    int64_t
+        patience_ms; /* waiting for one thing (quota, throttle, server) in a row before the mailbox gives up; 0 = default */
+    const char
+        *oversize_dir; /* policy oversize: export-eml goes below it; NULL = skip with reason */
 
     _Atomic int *stop; /* enum mh_stop; raised by anybody, a signal handler too */
 };
@@ -110,7 +112,8 @@ struct mh_reasons {
 };
 
 struct mh_counts {
-    uint64_t found, copied, adopted, unchanged /* part of adopted: by earlier runs */, skipped, failed;
+    uint64_t found, copied, adopted, unchanged /* part of adopted: by earlier runs */, skipped,
+        failed;
     uint64_t updated, removed, gone /* deleted at the source, kept at the target */;
     uint64_t bytes;
 };
@@ -135,11 +138,12 @@ struct mh_mailbox_result {
     const struct mh_engine_mailbox *mailbox;
     struct mh_counts counts;
     struct mh_reasons skipped, failed; /* their sums are counts.skipped and counts.failed */
-    struct mh_folder_result *folders; /* owned */
+    struct mh_folder_result *folders;  /* owned */
     size_t n_folders;
     struct mh_item_result *items; /* owned */
     size_t n_items, cap_items;
-    struct mh_item_result *notes; /* owned: folder-level facts (ACL not carried, keyword dropped, name changed) */
+    struct mh_item_result
+        *notes; /* owned: folder-level facts (ACL not carried, keyword dropped, name changed) */
     size_t n_notes, cap_notes;
     struct mh_err err; /* why the mailbox stopped; code 0: went through */
 };
@@ -155,8 +159,8 @@ struct mh_result {
 
 /* Runs all mailboxes. 0 when every one was taken up (their results say how they ended); MH_ERUN when the
  * run had to stop (state not writable), MH_ECANCEL when stopped by the user. OUT is filled in any case. */
-int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out,
+                  struct mh_err *err) MH_MUST_CHECK;
 void mh_result_done(struct mh_result *r);
 
 /* --- verify ----------------------------------------------------------------------------------------- */
@@ -169,7 +173,8 @@ struct mh_verify_counts {
 struct mh_verify_mailbox {
     const struct mh_engine_mailbox *mailbox;
     struct mh_verify_counts counts;
-    struct mh_item_result *items; /* owned: state = "differs", "missing", "extra", "same", "flags", "date", "folder" */
+    struct mh_item_result *
+        items; /* owned: state = "differs", "missing", "extra", "same", "flags", "date", "folder" */
     size_t n_items, cap_items;
     struct mh_err err;
 };
@@ -198,8 +203,8 @@ struct mh_check_side {
 struct mh_check_mailbox {
     const struct mh_engine_mailbox *mailbox;
     struct mh_check_side source, target;
-    uint64_t biggest;       /* octets of the biggest message; 0 = not asked (no SIZE) */
-    uint64_t over_limit;    /* messages above the target's limit */
+    uint64_t biggest;    /* octets of the biggest message; 0 = not asked (no SIZE) */
+    uint64_t over_limit; /* messages above the target's limit */
     /* owned: one per folder: folder = source path, state = "same", "changed", "skipped" or "refused",
      * reason = why, text = path at the target (or what is wrong) */
     struct mh_item_result *names;
@@ -212,8 +217,8 @@ struct mh_check_result {
     int64_t elapsed_ms;
 };
 
-int mh_engine_check(struct mh_engine_config *cfg, struct mh_check_result *out, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_engine_check(struct mh_engine_config *cfg, struct mh_check_result *out,
+                    struct mh_err *err) MH_MUST_CHECK;
 void mh_check_result_done(struct mh_check_result *r);
 
 #endif

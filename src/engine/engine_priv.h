@@ -28,8 +28,8 @@ enum {
     BATCH_BYTES_MAX = 8 << 20,   /* a MULTIAPPEND is cut behind this */
     CHUNK_ITEMS = 1024,          /* one fetch() call */
     CHUNK_BYTES = 32 << 20,
-    HELD_SLICES_MAX = 64,        /* of one held message; beyond it is cut through */
-    TRIES_MAX = 3,               /* of one message that takes the connection with it */
+    HELD_SLICES_MAX = 64, /* of one held message; beyond it is cut through */
+    TRIES_MAX = 3,        /* of one message that takes the connection with it */
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAX_MS = 60 * 1000,
     PATIENCE_DEFAULT_MS = 15 * 60 * 1000,
@@ -72,8 +72,8 @@ struct run {
     job_fn *work;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t left;            /* jobs not ended and posts not run */
-    struct mh_err fatal;    /* why the whole run stops; code 0 */
+    size_t left;         /* jobs not ended and posts not run */
+    struct mh_err fatal; /* why the whole run stops; code 0 */
 };
 
 struct job_post {
@@ -102,18 +102,18 @@ struct job {
     struct mh_engine_map map;
     struct mh_state_folders rows;
     struct old_skips *skips; /* owned: what earlier passes left out, by folder */
-    struct pass *passes; /* owned */
+    struct pass *passes;     /* owned */
     size_t n_passes;
     struct lane *lanes[LANES_MAX];
-    unsigned n_lanes; /* running */
+    unsigned n_lanes;        /* running */
     struct mh_waitq changed; /* a pass ended, a lane ended, the job stops */
     uint64_t max_message;
     struct mh_err stop_err; /* why all lanes end; code 0 */
 
-    int64_t pause_until_ms; /* 0: no pause */
-    int64_t stuck_since_ms; /* no verdict since; 0: moving */
-    unsigned backoff;       /* failures in a row */
-    int64_t slowest_ms;     /* answer of the target to a message so far */
+    int64_t pause_until_ms;    /* 0: no pause */
+    int64_t stuck_since_ms;    /* no verdict since; 0: moving */
+    unsigned backoff;          /* failures in a row */
+    int64_t slowest_ms;        /* answer of the target to a message so far */
     int64_t broken_off_wall_s; /* an earlier run of this mailbox was killed then; 0: none */
     struct tuner *tuner;
 };
@@ -151,30 +151,30 @@ struct group {
 struct pass {
     struct job *job;
     const struct mh_engine_map_entry *entry; /* borrowed: the job's map */
-    struct mh_folder dst;             /* owned fields */
-    struct mh_state_folder row;       /* owned fields */
+    struct mh_folder dst;                    /* owned fields */
+    struct mh_state_folder row;              /* owned fields */
     bool row_is_known;
     bool created; /* in this run: nothing can be there yet */
     enum pass_phase phase;
     struct mh_opened src_opened, dst_opened;
     struct mh_scan scan;
-    uint32_t *kw_ids;  /* owned: scan's keyword set -> the state's number */
-    char **kw_texts;   /* owned: … -> text for the target after mapping and filtering */
-    struct todo *todo; /* owned */
+    uint32_t *kw_ids;    /* owned: scan's keyword set -> the state's number */
+    char **kw_texts;     /* owned: … -> text for the target after mapping and filtering */
+    struct todo *todo;   /* owned */
     size_t n_todo, next; /* [next, n_todo) was never handed out */
     struct group *again; /* handed back; owned */
     size_t n_unknown;
-    uint64_t window;   /* target UIDs from here on may be ours */
-    uint64_t *known;   /* owned, sorted: target UIDs that earlier passes account for */
+    uint64_t window; /* target UIDs from here on may be ours */
+    uint64_t *known; /* owned, sorted: target UIDs that earlier passes account for */
     size_t n_known;
-    struct mh_digest *digests; /* owned: by todo, where the target does not tell UIDs */
-    unsigned lanes;    /* working on it now */
-    unsigned flying;   /* lanes with messages in flight */
-    bool is_matching;  /* one lane looks at the window: the others keep still */
+    struct mh_digest *digests;    /* owned: by todo, where the target does not tell UIDs */
+    unsigned lanes;               /* working on it now */
+    unsigned flying;              /* lanes with messages in flight */
+    bool is_matching;             /* one lane looks at the window: the others keep still */
     struct mh_folder_result *res; /* borrowed: the job's */
     size_t res_index;
     bool has_failed;
-    bool is_clean;  /* the listing could be trusted: row may become complete */
+    bool is_clean;   /* the listing could be trusted: row may become complete */
     bool flag_later; /* a flag change could not be carried: next pass */
 };
 
@@ -228,7 +228,7 @@ struct lane {
     /* the batch that was refused as a whole, being collected verdict by verdict */
     uint32_t split_first, split_n, split_batch;
 
-    struct mh_state_batch *rows;      /* being filled */
+    struct mh_state_batch *rows; /* being filled */
     struct mh_state_batch *full[FLIGHT_MAX / MH_STATE_BATCH_ROWS + 2];
     unsigned n_full;
     struct mh_err dst_err; /* why the target session must be opened anew; code 0 */
@@ -242,8 +242,8 @@ void budgets_done(struct budgets *b);
 struct server *budgets_server(struct budgets *b, const struct mh_endpoint *ep, unsigned limit,
                               struct mh_err *err);
 /* waits: until one connection to each (NULL: none needed) is granted. */
-int budget_acquire(struct budgets *b, struct server *src, struct server *dst, struct mh_err *err)
-    MH_MUST_CHECK;
+int budget_acquire(struct budgets *b, struct server *src, struct server *dst,
+                   struct mh_err *err) MH_MUST_CHECK;
 /* Only if nobody waits. */
 bool budget_try(struct budgets *b, struct server *src, struct server *dst);
 void budget_release(struct budgets *b, struct server *src, struct server *dst);
@@ -258,8 +258,8 @@ const struct mh_connector *run_connector(const struct run *run, const char *type
 
 /* job.c: what run, verify and check share */
 /* waits: opens a session, with patience for passing faults. */
-int job_open(struct job *job, bool is_source, struct mh_session **out, struct mh_err *err)
-    MH_MUST_CHECK;
+int job_open(struct job *job, bool is_source, struct mh_session **out,
+             struct mh_err *err) MH_MUST_CHECK;
 /* Opens both sides at once. */
 int job_open_both(struct job *job, struct mh_session **src, struct mh_session **dst,
                   struct mh_err *err) MH_MUST_CHECK;
@@ -293,8 +293,8 @@ bool pass_has_work(const struct pass *pass);
 void pass_restart(struct pass *pass);
 /* The next stretch of the todo list for LANE->chunk; false: none left. */
 bool pass_take_chunk(struct pass *pass, struct lane *lane);
-int pass_give_back(struct pass *pass, uint32_t first, uint32_t n, bool alone, struct mh_err *err)
-    MH_MUST_CHECK;
+int pass_give_back(struct pass *pass, uint32_t first, uint32_t n, bool alone,
+                   struct mh_err *err) MH_MUST_CHECK;
 void pass_close_item(struct pass *pass, uint32_t todo, const char *state, const char *reason,
                      const char *text);
 /* Marks an item as there; writes its row through the lane. */
@@ -303,8 +303,7 @@ void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_
 const char *pass_keywords(const struct pass *pass, const struct mh_item *item);
 
 /* lane.c */
-int lane_new(struct job *job, unsigned number, struct lane **out, struct mh_err *err)
-    MH_MUST_CHECK;
+int lane_new(struct job *job, unsigned number, struct lane **out, struct mh_err *err) MH_MUST_CHECK;
 void lane_free(struct lane *lane);
 /* Works until there is nothing left for it. */
 void lane_work(struct lane *lane);

@@ -97,7 +97,8 @@ static void show_waiting(struct job *job, const struct mh_err *why, int64_t ms)
     char line[512];
     int64_t until = mh_clock_wall_s() + (ms + 999) / 1000;
     if (job->mb->progress)
-        atomic_store_explicit(&job->mb->progress->waiting_until_wall_s, until, memory_order_relaxed);
+        atomic_store_explicit(&job->mb->progress->waiting_until_wall_s, until,
+                              memory_order_relaxed);
     job_phase(job, MH_PHASE_WAITING);
     struct mh_event ev = {.kind = MH_EV_WAITING,
                           .until_wall_s = until,
@@ -108,7 +109,8 @@ static void show_waiting(struct job *job, const struct mh_err *why, int64_t ms)
 
 int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err)
 {
-    int64_t patience = job->run->cfg->patience_ms ? job->run->cfg->patience_ms : PATIENCE_DEFAULT_MS;
+    int64_t patience =
+        job->run->cfg->patience_ms ? job->run->cfg->patience_ms : PATIENCE_DEFAULT_MS;
     int64_t now = mh_now_ms();
     int64_t ms = pause_ms(job, why);
     if (job->stuck_since_ms == 0)

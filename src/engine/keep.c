@@ -10,8 +10,8 @@
 #include "engine/engine_priv.h"
 
 struct keep {
-    char *path;   /* owned: the final name */
-    char *part;   /* owned: while it is being written */
+    char *path; /* owned: the final name */
+    char *part; /* owned: while it is being written */
     int fd;
 };
 
@@ -147,8 +147,8 @@ int keep_close(struct lane *lane, struct mh_err *err)
     if (job.errnum) {
         code = disk_error(lane, job.errnum, err);
     } else {
-        (void)snprintf(text, sizeof text, "%s; the target takes at most %s; kept as %s", size, limit,
-                       lane->keep->path);
+        (void)snprintf(text, sizeof text, "%s; the target takes at most %s; kept as %s", size,
+                       limit, lane->keep->path);
         pass_close_item(lane->pass, lane->todo, "skipped", "too-big-exported", text);
     }
     keep_free(lane);

@@ -267,11 +267,10 @@ static int begin_append(struct lane *lane, struct mh_err *err)
                             .octets = lane->octets,
                             .cookie = cookie};
     /* In the table before the call: a batch may be refused, verdicts and all, while we wait in there. */
-    lane->flights[cookie & (FLIGHT_MAX - 1)] =
-        (struct flight){.todo = lane->todo,
-                        .batch = lane->batch_number,
-                        .octets = lane->octets,
-                        .sent_ms = mh_now_ms()};
+    lane->flights[cookie & (FLIGHT_MAX - 1)] = (struct flight){.todo = lane->todo,
+                                                               .batch = lane->batch_number,
+                                                               .octets = lane->octets,
+                                                               .sent_ms = mh_now_ms()};
     pass->todo[lane->todo].status = TODO_FLIGHT;
     lane->next_cookie++;
     lane->in_flight++;
@@ -299,8 +298,7 @@ static int begin_append(struct lane *lane, struct mh_err *err)
 
 static int end_append(struct lane *lane, struct mh_err *err)
 {
-    mh_digest_end(lane->digest,
-                  &lane->flights[(lane->next_cookie - 1) & (FLIGHT_MAX - 1)].digest);
+    mh_digest_end(lane->digest, &lane->flights[(lane->next_cookie - 1) & (FLIGHT_MAX - 1)].digest);
     int code = lane->job->tc->append_end(lane->dst, err);
     if (code != MH_OK)
         return dst_failed(lane, err, code);
@@ -519,8 +517,8 @@ int lane_new(struct job *job, unsigned number, struct lane **out, struct mh_err 
     mh_err_reset(&lane->dst_err);
     mh_err_reset(&lane->later);
     lane->flights = mh_zalloc(FLIGHT_MAX * sizeof *lane->flights);
-    int code = lane->flights ? mh_digest_ctx_new(MH_DIGEST_EXACT, &lane->digest, err)
-                             : mh_err_nomem(err);
+    int code =
+        lane->flights ? mh_digest_ctx_new(MH_DIGEST_EXACT, &lane->digest, err) : mh_err_nomem(err);
     if (code != MH_OK) {
         lane_free(lane);
         return code;
@@ -674,7 +672,8 @@ static int one_chunk(struct lane *lane, struct mh_err *err)
     int code = lane->job->sc->fetch(lane->src, lane->chunk, lane->n_chunk, &lane->sink, err);
     drop_held(lane);
     if (code == MH_OK && lane->batch_n > 0)
-        code = cut(lane, err); /* a batch never spans chunks: a refused one is a stretch of the list */
+        code =
+            cut(lane, err); /* a batch never spans chunks: a refused one is a stretch of the list */
     if (lane->dst_err.code != MH_OK) {
         *err = lane->dst_err;
         code = lane->dst_err.code;

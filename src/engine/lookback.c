@@ -67,8 +67,8 @@ static void compare_contents(struct pass *pass, const struct looks *l, const str
         (void)snprintf(text, sizeof text, "%llu octets became %llu, target UID %llu",
                        (unsigned long long)here[k].octets, (unsigned long long)there[k].octets,
                        (unsigned long long)l->there[k]->uid);
-        note(pass, l->todo[k], same ? "line-ends-rewritten-by-target" : "content-rewritten-by-target",
-             text);
+        note(pass, l->todo[k],
+             same ? "line-ends-rewritten-by-target" : "content-rewritten-by-target", text);
     }
 }
 

@@ -121,9 +121,8 @@ static void count_unchanged(struct job *job, struct pass *pass)
     struct mh_counts *c = &pass->res->counts;
     const char *path = pass->entry->source->path;
     c->found = pass->entry->source->messages;
-    struct old_skip *s = job->skips->n ? bsearch(path, job->skips->v, job->skips->n, sizeof *s,
-                                                 order_skip)
-                                       : NULL;
+    struct old_skip *s =
+        job->skips->n ? bsearch(path, job->skips->v, job->skips->n, sizeof *s, order_skip) : NULL;
     while (s && s > job->skips->v && strcmp(s[-1].folder, path) == 0)
         s--;
     for (; s && s < job->skips->v + job->skips->n && strcmp(s->folder, path) == 0; s++) {
@@ -160,7 +159,8 @@ static int fill_row(struct job *job, struct pass *pass, struct mh_err *err)
 }
 
 /* A folder that the mapping leaves out: its messages are skipped by name. */
-static void skip_folder(struct job *job, const struct mh_engine_map_entry *e, struct mh_folder_result *res)
+static void skip_folder(struct job *job, const struct mh_engine_map_entry *e,
+                        struct mh_folder_result *res)
 {
     res->counts.found = res->counts.skipped = e->source->messages;
     if (e->source->messages)
@@ -282,8 +282,8 @@ static void start_more_lanes(struct job *job)
 /* The limit that is known before anything is sent: what the admin says, else what the server announces. */
 static uint64_t message_limit(struct job *job, struct mh_session *dst)
 {
-    uint64_t own = job->mb->target->max_message ? job->mb->target->max_message
-                                                : job->run->cfg->max_message;
+    uint64_t own =
+        job->mb->target->max_message ? job->mb->target->max_message : job->run->cfg->max_message;
     uint64_t announced = job->tc->caps(dst)->append_limit;
     if (own && announced)
         return MH_MIN(own, announced);
@@ -297,9 +297,10 @@ static int let_settle(struct job *job, struct mh_err *err)
     if (job->broken_off_wall_s == 0 || left_s <= 0)
         return MH_OK;
     left_s = MH_MIN(left_s, (int64_t)SETTLE_AFTER_RUN_S); /* the clock may have been set back */
-    struct mh_event ev = {.kind = MH_EV_WAITING,
-                          .until_wall_s = mh_clock_wall_s() + left_s,
-                          .text = "the last run was broken off: the target may still be storing what it sent"};
+    struct mh_event ev = {
+        .kind = MH_EV_WAITING,
+        .until_wall_s = mh_clock_wall_s() + left_s,
+        .text = "the last run was broken off: the target may still be storing what it sent"};
     job_event(job, &ev);
     if (mh_sleep_until(mh_now_ms() + left_s * 1000) != MH_OK)
         return mh_err_set(err, MH_ECANCEL, "engine", "stopped");

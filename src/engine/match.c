@@ -104,9 +104,9 @@ int match_digests(struct mh_session *session, const struct mh_connector *c,
 /* One message of either side. */
 struct party {
     const struct mh_item *item;
-    uint32_t todo;  /* wanted ones */
-    bool is_asked;  /* its digest is needed */
-    bool is_known;  /* its exact digest is known without fetching */
+    uint32_t todo; /* wanted ones */
+    bool is_asked; /* its digest is needed */
+    bool is_known; /* its exact digest is known without fetching */
     bool is_paired;
     struct content content;
 };
@@ -289,8 +289,7 @@ static int pair_equals(struct pairing *m, struct parties *wanted, struct parties
                     ? memcmp(&w[i]->content.canonical, &t[j]->content.canonical, MH_DIGEST_BYTES)
                     : memcmp(&w[i]->content.exact, &t[j]->content.exact, MH_DIGEST_BYTES);
         if (c == 0)
-            pair_up(m, w[i], t[j],
-                    is_canonical ? MH_HOW_ADOPTED_CANONICAL : MH_HOW_ADOPTED_EXACT);
+            pair_up(m, w[i], t[j], is_canonical ? MH_HOW_ADOPTED_CANONICAL : MH_HOW_ADOPTED_EXACT);
         i += c <= 0;
         j += c >= 0;
     }
@@ -332,9 +331,9 @@ static int collect_there(struct pass *pass, struct lane *lane, uint64_t from, st
     qsort(mine, n_mine, sizeof *mine, compare_u64);
     for (size_t i = 0; i < scan->n; i++) {
         const uint64_t *uid = &scan->items[i].uid;
-        bool taken = (pass->n_known && bsearch(uid, pass->known, pass->n_known, sizeof *uid,
-                                               compare_u64)) ||
-                     (n_mine && bsearch(uid, mine, n_mine, sizeof *uid, compare_u64));
+        bool taken =
+            (pass->n_known && bsearch(uid, pass->known, pass->n_known, sizeof *uid, compare_u64)) ||
+            (n_mine && bsearch(uid, mine, n_mine, sizeof *uid, compare_u64));
         if (!taken)
             out->v[out->n++].item = &scan->items[i];
     }
@@ -398,8 +397,9 @@ static int match(struct pass *pass, struct lane *lane, uint64_t from, bool only_
     mh_free(there.v);
     mh_scan_done(&scan);
     if (m.found)
-        mh_log(&lane->job->log, MH_LOG_INFO, "folder %s: %zu messages found at the target by content",
-               pass->entry->source->path, m.found);
+        mh_log(&lane->job->log, MH_LOG_INFO,
+               "folder %s: %zu messages found at the target by content", pass->entry->source->path,
+               m.found);
     return code;
 }
 

@@ -360,8 +360,7 @@ int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err)
         mh_err_at(err, "source");
         return code;
     }
-    bool moved = pass->phase == PASS_COPYING &&
-                 opened.uidvalidity != pass->src_opened.uidvalidity;
+    bool moved = pass->phase == PASS_COPYING && opened.uidvalidity != pass->src_opened.uidvalidity;
     if (pass->phase != PASS_COPYING)
         pass->src_opened = opened;
     if (job->run->cfg->dry_run && !pass->dst.native)
@@ -377,9 +376,10 @@ int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err)
     if (pass->phase != PASS_COPYING)
         pass->dst_opened = opened;
     if (moved)
-        return mh_err_set(err, MH_EFOLDER, "engine",
-                          "UIDVALIDITY changed while the folder was being copied; the next run matches "
-                          "it by content");
+        return mh_err_set(
+            err, MH_EFOLDER, "engine",
+            "UIDVALIDITY changed while the folder was being copied; the next run matches "
+            "it by content");
     return MH_OK;
 }
 
@@ -560,8 +560,7 @@ void pass_close_item(struct pass *pass, uint32_t todo, const char *state, const 
                                 .reason = reason,
                                 .text = text};
     struct mh_err err;
-    if (!job->run->cfg->dry_run &&
-        mh_state_put_ledger(job->run->cfg->state, &row, &err) != MH_OK)
+    if (!job->run->cfg->dry_run && mh_state_put_ledger(job->run->cfg->state, &row, &err) != MH_OK)
         run_fatal(job->run, &err);
     struct mh_event ev = {.kind = MH_EV_ITEM,
                           .folder = pass->entry->source->path,
@@ -647,9 +646,7 @@ void pass_finish(struct pass *pass, struct lane *lane)
 {
     struct mh_err err;
     mh_err_reset(&err);
-    int code = pass->phase == PASS_COPYING && lane->dst
-                   ? find_uids(pass, lane, &err)
-                   : MH_OK;
+    int code = pass->phase == PASS_COPYING && lane->dst ? find_uids(pass, lane, &err) : MH_OK;
     size_t open = pass->n_todo - count_status(pass, TODO_DONE) - count_status(pass, TODO_CLOSED);
     if (code == MH_OK && pass->phase == PASS_COPYING)
         code = look_back(pass, lane, &err);

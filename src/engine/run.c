@@ -139,7 +139,8 @@ static void wait_for_jobs(struct run *run)
 int run_jobs(struct mh_engine_config *cfg, job_fn *work, void *results, size_t result_size,
              struct mh_err *err)
 {
-    struct run run = {.cfg = cfg, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct run run = {
+        .cfg = cfg, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     mh_err_reset(&run.fatal);
     int code = budgets_init(&run.budgets, err);
     if (code != MH_OK)

@@ -6,9 +6,9 @@
 #include "engine/engine_priv.h"
 
 enum {
-    EPOCH_MS = 700,      /* long enough for several batches of a syncing target */
+    EPOCH_MS = 700,       /* long enough for several batches of a syncing target */
     EPOCH_MESSAGES = 300, /* and for the figure to mean something */
-    HOLD_EPOCHS = 6,     /* rest after both neighbours have lost */
+    HOLD_EPOCHS = 6,      /* rest after both neighbours have lost */
 };
 
 static const unsigned steps[] = {25, 50, 100, 200, 400, 800};
@@ -16,10 +16,10 @@ static const unsigned steps[] = {25, 50, 100, 200, 400, 800};
 struct tuner {
     size_t step;
     int direction;
-    bool is_trying;     /* the present step is a trial */
-    double best_rate;   /* of the step we came from */
-    unsigned failures;  /* trials lost in a row */
-    unsigned hold;      /* epochs to rest */
+    bool is_trying;    /* the present step is a trial */
+    double best_rate;  /* of the step we came from */
+    unsigned failures; /* trials lost in a row */
+    unsigned hold;     /* epochs to rest */
     int64_t epoch_start_ms;
     uint64_t messages;
 };

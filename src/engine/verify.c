@@ -151,8 +151,8 @@ static size_t list_open(const struct side *side, const size_t *match, bool is_ca
     for (size_t i = 0; i < side->scan.n; i++) {
         bool open = match ? match[i] == 0 : !side->is_taken[i];
         if (open && side->contents[i].is_ok)
-            out[n++] = (struct digest_ref){is_canonical ? &side->contents[i].canonical
-                                                        : &side->contents[i].exact, i};
+            out[n++] = (struct digest_ref){
+                is_canonical ? &side->contents[i].canonical : &side->contents[i].exact, i};
     }
     qsort(out, n, sizeof *out, order_ref);
     return n;
@@ -195,13 +195,13 @@ static void compare_flags(struct check_folder *f, const struct mh_item *s, const
         mh_buf_reset(&mapped);
         mh_buf_adds(&mapped, source_kw);
     }
-    bool keywords_differ = (f->job->tc->flags & MH_HAS_KEYWORDS) &&
-                           !mh_str_ieq(mh_buf_str(&mapped), target_kw);
+    bool keywords_differ =
+        (f->job->tc->flags & MH_HAS_KEYWORDS) && !mh_str_ieq(mh_buf_str(&mapped), target_kw);
     if (s->flags != t->flags || keywords_differ) {
         mh_flags_format(s->flags, &want);
         mh_flags_format(t->flags, &have);
-        mh_buf_addf(&want, "%s%s; target: %s %s", *mh_buf_str(&mapped) ? " " : "", mh_buf_str(&mapped),
-                    mh_buf_str(&have), target_kw);
+        mh_buf_addf(&want, "%s%s; target: %s %s", *mh_buf_str(&mapped) ? " " : "",
+                    mh_buf_str(&mapped), mh_buf_str(&have), target_kw);
         f->out->counts.flags++;
         report(f, s->uid, "flags", "differ", mh_buf_str(&want));
     }
@@ -443,8 +443,7 @@ static void verify_job(struct job *job)
     budget_release(&job->run->budgets, job->src_server, job->dst_server);
 }
 
-int mh_engine_verify(struct mh_engine_config *cfg, struct mh_verify_result *out,
-                     struct mh_err *err)
+int mh_engine_verify(struct mh_engine_config *cfg, struct mh_verify_result *out, struct mh_err *err)
 {
     int64_t start = mh_clock_mono_ms();
     *out = (struct mh_verify_result){0};

@@ -87,7 +87,7 @@ static int syntax_error(struct builder *b)
 {
     const yaml_parser_t *p = &b->parser;
     if (p->error == YAML_MEMORY_ERROR)
-        return mh_err_nomem(b->err);
+        return plan_nomem(b->err);
     struct mh_pos pos = pos_of(p->problem_mark);
     if (p->error == YAML_READER_ERROR)
         return plan_fail(b->err, b->file, (struct mh_pos){0, 0},
@@ -126,7 +126,7 @@ static int make_node(struct builder *b, const yaml_event_t *e, enum plan_node_ki
                          PLAN_DOC_NODES_MAX);
     struct plan_node *n = mh_zalloc(sizeof *n);
     if (!n)
-        return mh_err_nomem(b->err);
+        return plan_nomem(b->err);
     n->kind = kind;
     n->pos = pos;
     if (kind == PLAN_SCALAR) {
@@ -135,7 +135,7 @@ static int make_node(struct builder *b, const yaml_event_t *e, enum plan_node_ki
         n->text = mh_strndup((const char *)e->data.scalar.value, n->len);
         if (!n->text) {
             mh_free(n);
-            return mh_err_nomem(b->err);
+            return plan_nomem(b->err);
         }
     }
     *out = n;
@@ -275,7 +275,7 @@ int plan_doc_parse(const char *file, const char *text, size_t len, struct plan_n
 {
     struct builder b = {.file = file, .text = text, .len = len, .err = err};
     if (!yaml_parser_initialize(&b.parser))
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     yaml_parser_set_input_string(&b.parser, (const unsigned char *)text, len);
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
     int rc = build(&b);

@@ -63,13 +63,13 @@ int mh_keyword_map_add(struct mh_keyword_map *m, const char *from, const char *t
                           MH_KEYWORD_RULES_MAX);
     struct mh_keyword_rule *v = mh_realloc_array(m->v, m->n + 1, sizeof *v);
     if (!v)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     m->v = v;
     struct mh_keyword_rule rule = {mh_strdup(from), to ? mh_strdup(to) : NULL};
     if (!rule.from || (to && !rule.to)) {
         mh_free(rule.from);
         mh_free(rule.to);
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     }
     v[m->n++] = rule;
     return 0;

@@ -88,12 +88,12 @@ static const char *prefix_of(const struct mh_map_opts *o)
 static int claim(struct mapper *m, struct mh_map_entry *e, char *path_take, enum mh_map_why why)
 {
     if (!path_take)
-        return mh_err_nomem(m->err);
+        return plan_nomem(m->err);
     e->target = path_take;
     e->why = why;
     const char *key = key_of(m, path_take);
     if (!key)
-        return mh_err_nomem(m->err);
+        return plan_nomem(m->err);
     int rc = plan_strset_put(&m->claimed, key, 1, m->err);
     if (rc == MH_EEXIST) {
         ++*plan_strset_get(&m->claimed, key);
@@ -173,7 +173,7 @@ static int apply_rule(struct mapper *m, struct mh_map_entry *e, const struct pla
         return 0;
     }
     if (mh_buf_failed(&m->words))
-        return mh_err_nomem(m->err);
+        return plan_nomem(m->err);
     char *front =
         hit->to_role != MH_ROLE_NONE ? role_path(m, hit->to_role) : mh_strdup(prefix_of(&m->opts));
     char *path = front ? make_path(front, mh_buf_str(&m->words)) : NULL;
@@ -239,7 +239,7 @@ static int claim_role(struct mapper *m, struct mh_map_entry *e)
     char *path =
         settle_spelling(m, role == MH_ROLE_INBOX ? mh_strdup("INBOX") : role_path(m, role));
     if (!path)
-        return mh_err_nomem(m->err);
+        return plan_nomem(m->err);
     if (!is_free(m, path)) {
         mh_free(path);
         return 0; /* a second folder of that role: round three */
@@ -335,7 +335,7 @@ static int claim_rest(struct mapper *m)
         }
         const struct mh_map_entry *parent = find_parent(m, path);
         if (mh_buf_failed(&m->words))
-            return mh_err_nomem(m->err);
+            return plan_nomem(m->err);
         if (parent && is_followed(m, parent))
             rc = claim_default(
                 m, e, mh_asprintf("%s%s", parent->target, path + strlen(parent->source->path)),
@@ -363,12 +363,12 @@ static int flag_case(struct mapper *m)
     struct plan_strset folded = {0}; /* -> the first path of that spelling */
     size_t *first = mh_zalloc(n * sizeof *first);
     bool *is_mixed = mh_zalloc(n * sizeof *is_mixed);
-    int rc = first && is_mixed ? 0 : mh_err_nomem(m->err);
+    int rc = first && is_mixed ? 0 : plan_nomem(m->err);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (!path_at(m, i))
             continue;
         char *key = plan_fold(path_at(m, i));
-        rc = key ? plan_strset_put(&folded, key, i, m->err) : mh_err_nomem(m->err);
+        rc = key ? plan_strset_put(&folded, key, i, m->err) : plan_nomem(m->err);
         first[i] = rc == MH_EEXIST ? *plan_strset_get(&folded, key) : i;
         rc = rc == MH_EEXIST ? 0 : rc;
         mh_free(key);
@@ -390,7 +390,7 @@ static int note(struct mapper *m, struct mh_map_entry *e, const char *text)
     char *joined = e->note ? mh_asprintf("%s; %s", e->note, text) : mh_strdup(text);
     mh_free(e->note);
     e->note = joined;
-    return joined ? 0 : mh_err_nomem(m->err);
+    return joined ? 0 : plan_nomem(m->err);
 }
 
 static int add_notes(struct mapper *m, struct mh_map_entry *e)
@@ -458,7 +458,7 @@ static int index_folders(struct mapper *m, const struct mh_folders *l, struct pl
 {
     for (size_t i = 0; i < l->n; i++) {
         const char *key = key_of(m, l->v[i].path);
-        int rc = key ? plan_strset_put(set, key, i, m->err) : mh_err_nomem(m->err);
+        int rc = key ? plan_strset_put(set, key, i, m->err) : plan_nomem(m->err);
         if (rc && rc != MH_EEXIST)
             return rc;
     }
@@ -491,7 +491,7 @@ static int prepare(struct mapper *m)
     m->out->v = mh_zalloc(n * sizeof *m->out->v);
     m->order = mh_zalloc(n * sizeof *m->order);
     if (!m->out->v || !m->order)
-        return mh_err_nomem(m->err);
+        return plan_nomem(m->err);
     m->out->n = n;
     for (size_t i = 0; i < n; i++) {
         m->out->v[i].source = &m->source->v[i];
@@ -517,7 +517,7 @@ static int run_rounds(struct mapper *m)
         rc = flag_case(m);
     for (size_t i = 0; rc == 0 && i < m->out->n; i++)
         rc = finish_entry(m, &m->out->v[i]);
-    return rc == 0 && m->failed ? mh_err_nomem(m->err) : rc;
+    return rc == 0 && m->failed ? plan_nomem(m->err) : rc;
 }
 
 int mh_map_apply(const struct mh_map_rules *rules, const struct mh_folders *source,

@@ -25,7 +25,7 @@ struct mh_map_rules {
 int mh_map_rules_new(struct mh_map_rules **out, struct mh_err *err)
 {
     *out = mh_zalloc(sizeof **out);
-    return *out ? 0 : mh_err_nomem(err);
+    return *out ? 0 : plan_nomem(err);
 }
 
 static void rule_done(struct rule *r)
@@ -103,7 +103,7 @@ static int set_to(struct rule *r, const char *to, struct mh_err *err)
         rest = to + 1 + len;
     }
     r->to = mh_strdup(rest);
-    return r->to ? check_groups(r, rest, err) : mh_err_nomem(err);
+    return r->to ? check_groups(r, rest, err) : plan_nomem(err);
 }
 
 static char *describe(const struct mh_map_rule *rule)
@@ -146,7 +146,7 @@ int mh_map_rules_add(struct mh_map_rules *r, const struct mh_map_rule *rule, str
         return mh_err_set(err, MH_EUSAGE, "plan", "more than %d map rules", MH_MAP_RULES_MAX);
     struct rule *v = mh_realloc_array(r->v, r->n + 1, sizeof *v);
     if (!v)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     r->v = v;
     struct rule made = {.role = rule->role, .skip = rule->skip};
     if (rule->match)
@@ -155,7 +155,7 @@ int mh_map_rules_add(struct mh_map_rules *r, const struct mh_map_rule *rule, str
         rc = set_to(&made, rule->to, err);
     if (rc == 0) {
         made.text = describe(rule);
-        rc = made.text ? 0 : mh_err_nomem(err);
+        rc = made.text ? 0 : plan_nomem(err);
     }
     if (rc)
         rule_done(&made);
@@ -215,7 +215,7 @@ static int make_forms(const struct mh_folder *f, char separator, struct plan_for
     forms->n = n;
     for (size_t i = 0; i < n; i++) {
         if (!forms->base[i] || !forms->text[i])
-            return mh_err_nomem(err);
+            return plan_nomem(err);
     }
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 #include "plan/pattern_priv.h"
+#include "plan/plan_priv.h"
 
 /* Something to do later: go on at an instruction, or put a slot back to what it was. */
 struct job {
@@ -168,5 +169,5 @@ int plan_pattern_fits(const struct plan_pattern *p, const char *text, bool *fits
     spans[0] = (struct plan_span){0, w.len, true};
     mh_free(w.been);
     mh_free(w.jobs);
-    return w.failed ? mh_err_nomem(err) : 0;
+    return w.failed ? plan_nomem(err) : 0;
 }

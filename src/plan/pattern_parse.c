@@ -13,6 +13,7 @@
 
 #include "plan/map.h"
 #include "plan/pattern_priv.h"
+#include "plan/plan_priv.h"
 
 enum { REPEAT_MAX = 255, NO_LIMIT = -1, NONE = -1 };
 
@@ -51,7 +52,7 @@ static int refuse(struct parser *p, const char *why)
 static int no_memory(struct parser *p)
 {
     if (p->rc == 0)
-        p->rc = mh_err_nomem(p->err);
+        p->rc = plan_nomem(p->err);
     return NONE;
 }
 

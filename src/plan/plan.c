@@ -17,14 +17,14 @@ int plan_new(const char *file, struct mh_plan **out, struct mh_err *err)
 {
     struct mh_plan *p = mh_zalloc(sizeof *p);
     if (!p)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     mh_endpoint_init(&p->source.endpoint);
     mh_endpoint_init(&p->target.endpoint);
     p->memory_bytes = MH_MEMORY_DEFAULT_BYTES;
     p->file = file ? mh_strdup(file) : NULL;
     p->folder = file ? plan_path_folder(file) : mh_strdup(".");
     p->users = mh_zalloc(sizeof *p->users);
-    int rc = (file && !p->file) || !p->folder || !p->users ? mh_err_nomem(err) : 0;
+    int rc = (file && !p->file) || !p->folder || !p->users ? plan_nomem(err) : 0;
     if (rc == 0)
         rc = mh_map_rules_new(&p->map, err);
     if (rc)
@@ -207,7 +207,7 @@ static int add_one(struct mh_plan *p, const struct mh_plan_opts *opts, struct mh
     m.id = make_id(s, t);
     m.source_user = mh_strdup(s->user ? s->user : "");
     m.target_user = mh_strdup(t->user ? t->user : "");
-    int rc = m.id && m.source_user && m.target_user ? 0 : mh_err_nomem(err);
+    int rc = m.id && m.source_user && m.target_user ? 0 : plan_nomem(err);
     if (rc == 0)
         rc = plan_resolve(p, &m, NULL, opts, err);
     if (rc == 0)
@@ -220,7 +220,7 @@ static int add_one(struct mh_plan *p, const struct mh_plan_opts *opts, struct mh
 static int set_name(struct mh_plan *p, struct mh_err *err)
 {
     p->name = mh_strdup("copy");
-    return p->name ? 0 : mh_err_nomem(err);
+    return p->name ? 0 : plan_nomem(err);
 }
 
 int mh_plan_from_urls(const char *source_url, const char *target_url,
@@ -261,7 +261,7 @@ static int parse_template(const char *url, const char *side, struct mh_endpoint 
 {
     char *full = with_user_place(url);
     if (!full)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     int rc = mh_endpoint_parse_url(full, e, err);
     mh_free(full);
     if (rc == 0 && e->user && strcmp(e->user, USER_PLACE) != 0)
@@ -289,7 +289,7 @@ int mh_plan_from_urls_and_users(const char *source_url, const char *target_url,
         rc = parse_template(target_url, "target", &p->target.endpoint, err);
     if (rc == 0) {
         p->users_file = mh_strdup(users_path);
-        rc = p->users_file ? load_users(p, users_path, opts, err) : mh_err_nomem(err);
+        rc = p->users_file ? load_users(p, users_path, opts, err) : plan_nomem(err);
     }
     if (rc)
         mh_plan_free(p);

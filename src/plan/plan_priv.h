@@ -17,6 +17,13 @@
 /* Bytes of a quoted piece of input in an error line. */
 #define PLAN_QUOTE_BYTES 128
 
+/* mh_err_nomem(), for all callers to see that it is never 0 (the static analyser among them). */
+static inline int plan_nomem(struct mh_err *err)
+{
+    (void)mh_err_nomem(err);
+    return MH_ERUN;
+}
+
 /* Fills ERR with MH_EUSAGE and the place FILE:line:column (as far as POS has them). */
 int plan_fail(struct mh_err *err, const char *file, struct mh_pos pos, const char *fmt, ...)
     MH_PRINTF(4, 5) MH_MUST_CHECK;

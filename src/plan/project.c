@@ -33,7 +33,7 @@ static int read_timezone(struct plan_reader *r, const struct plan_node *node, vo
                               "timezone %s is not known here; write one such as Europe/Paris",
                               plan_quote(quoted, node->text, node->len));
     *timezone = mh_strdup(node->text);
-    return *timezone ? 0 : mh_err_nomem(r->err);
+    return *timezone ? 0 : plan_nomem(r->err);
 }
 
 static const struct plan_field project_fields[] = {
@@ -251,7 +251,7 @@ static int set_defaults(struct mh_plan *p, struct mh_err *err)
     if (state)
         p->state = plan_path_in(p->folder, state);
     mh_free(state);
-    return p->name && p->state ? 0 : mh_err_nomem(err);
+    return p->name && p->state ? 0 : plan_nomem(err);
 }
 
 int plan_read_project(struct plan_reader *r, const struct plan_node *root)

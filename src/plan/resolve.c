@@ -42,7 +42,7 @@ static int put_user(char **text, const char *user, struct mh_err *err)
     mh_buf_adds(&b, p);
     char *made = mh_buf_take(&b);
     if (!made)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     mh_free(*text);
     *text = made;
     return 0;
@@ -90,7 +90,7 @@ static void forget_secret(struct mh_secret_source *s)
 static int set_text(char **slot, const char *text, struct mh_err *err)
 {
     *slot = mh_strdup(text);
-    return *slot ? 0 : mh_err_nomem(err);
+    return *slot ? 0 : plan_nomem(err);
 }
 
 static int set_command(struct mh_secret_source *s, char *const *command, struct mh_err *err)
@@ -130,7 +130,7 @@ static int set_secret(const char *folder, struct mh_secret_source *s,
         return set_text(&s->value, w->password, err);
     if (has_file) {
         s->file = plan_path_in(folder, w->password_file);
-        return s->file ? 0 : mh_err_nomem(err);
+        return s->file ? 0 : plan_nomem(err);
     }
     if (!s->file && !s->command && !s->value && opt && opt->value)
         return set_text(&s->value, opt->value, err);
@@ -185,7 +185,7 @@ static int check_not_itself(const struct mh_mailbox *m, struct mh_err *err)
         return 0;
     char *from = mh_endpoint_server_key(&m->source);
     char *to = mh_endpoint_server_key(&m->target);
-    int rc = from && to ? 0 : mh_err_nomem(err);
+    int rc = from && to ? 0 : plan_nomem(err);
     if (rc == 0 && mh_str_ieq(from, to)) {
         const char *name = is_archive(&m->source) ? from : m->source.user;
         rc = mh_err_set(err, MH_EUSAGE, "plan",
@@ -254,7 +254,7 @@ static int fail_same_target(const struct mh_plan *p, const char *file, const str
 static int put_key(struct plan_strset *set, char *key_take, size_t index, size_t *other_out,
                    struct mh_err *err)
 {
-    int rc = key_take ? plan_strset_put(set, key_take, index, err) : mh_err_nomem(err);
+    int rc = key_take ? plan_strset_put(set, key_take, index, err) : plan_nomem(err);
     if (rc == MH_EEXIST)
         *other_out = *plan_strset_get(set, key_take);
     mh_free(key_take);
@@ -271,7 +271,7 @@ int plan_add_mailbox(struct mh_plan *p, const char *file, struct mh_mailbox *m, 
         size_t cap = index ? index * 2 : 16;
         struct mh_mailbox *v = mh_realloc_array(p->mailboxes, cap, sizeof *v);
         if (!v)
-            return mh_err_nomem(err);
+            return plan_nomem(err);
         p->mailboxes = v;
         p->cap_mailboxes = cap;
     }

@@ -83,7 +83,7 @@ static int set_text(struct plan_reader *r, const struct plan_field *f, const str
                               f->key);
     *text =
         f->type == PLAN_PATH ? plan_path_in(r->plan->folder, node->text) : mh_strdup(node->text);
-    return *text ? 0 : mh_err_nomem(r->err);
+    return *text ? 0 : plan_nomem(r->err);
 }
 
 static void store_number(void *slot, size_t width, uint64_t n)

@@ -153,7 +153,7 @@ static int parse_compare(struct parser *p)
     if (!op.column || !op.value) {
         mh_free(op.column);
         mh_free(op.value);
-        return mh_err_nomem(p->err);
+        return plan_nomem(p->err);
     }
     return push(p, op);
 }
@@ -204,10 +204,10 @@ int plan_select_parse(const char *text, struct mh_select **out, struct mh_err *e
 {
     struct mh_select *s = mh_zalloc(sizeof *s);
     if (!s)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     s->ops = mh_zalloc(OPS_MAX * sizeof *s->ops);
     struct parser p = {.select = s, .at = text, .err = err};
-    int rc = s->ops ? 0 : mh_err_nomem(err);
+    int rc = s->ops ? 0 : plan_nomem(err);
     if (rc == 0) {
         next_token(&p);
         rc = parse_either(&p);

@@ -46,7 +46,7 @@ static int read_type(struct plan_reader *r, const struct plan_node *node, void *
     for (size_t i = 0; i < MH_ARRAY_LEN(side_types); i++) {
         if (strcmp(side_types[i].name, node->text) == 0) {
             *type = mh_strdup(node->text);
-            return *type ? 0 : mh_err_nomem(r->err);
+            return *type ? 0 : plan_nomem(r->err);
         }
     }
     const char *near =
@@ -101,7 +101,7 @@ static int read_host(struct plan_reader *r, const struct plan_node *node, void *
     bool has_brackets = node->len > 2 && node->text[0] == '[' && node->text[node->len - 1] == ']';
     *host = mh_strndup(node->text + has_brackets, node->len - (has_brackets ? 2 : 0));
     if (!*host)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     if (is_ipv6(*host) || (!has_brackets && is_host(*host)))
         return 0;
     return fail_host(r, node);
@@ -125,7 +125,7 @@ static int read_pin(struct plan_reader *r, const struct plan_node *node, void *s
     ok = ok && hex.len == 64;
     *pin = mh_buf_take(&hex);
     if (!*pin)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     if (ok)
         return 0;
     return plan_node_fail(r, node,
@@ -145,7 +145,7 @@ static int read_admin(struct plan_reader *r, const struct plan_node *node, void 
     if (e->admin_by_name && !node->text[1])
         return plan_node_fail(r, node, "admin-user '*' has no name behind the star");
     e->admin_user = mh_strdup(node->text + e->admin_by_name);
-    return e->admin_user ? 0 : mh_err_nomem(r->err);
+    return e->admin_user ? 0 : plan_nomem(r->err);
 }
 
 static int read_command(struct plan_reader *r, const struct plan_node *node, void *slot)
@@ -181,7 +181,7 @@ static int read_profile(struct plan_reader *r, const struct plan_node *node, voi
     for (size_t i = 0; i < MH_ARRAY_LEN(profiles); i++) {
         if (strcmp(profiles[i], node->text) == 0) {
             *profile = mh_strdup(node->text);
-            return *profile ? 0 : mh_err_nomem(r->err);
+            return *profile ? 0 : plan_nomem(r->err);
         }
     }
     const char *near = plan_nearest(node->text, profiles, MH_ARRAY_LEN(profiles), sizeof *profiles);
@@ -213,7 +213,7 @@ static int read_prefix(struct plan_reader *r, const struct plan_node *node, void
     mh_buf_done(&raw);
     *prefix = mh_buf_take(&path);
     if (!*prefix)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     if (!is_whole)
         return plan_node_fail(r, node,
                               "folder-prefix is a path such as Old/Mail: no '/' in front or "

@@ -73,11 +73,11 @@ static int grow(struct plan_strset *s, struct mh_err *err)
     size_t cap = s->cap ? s->cap * 2 : FIRST_CAP;
     struct plan_strset_node *nodes = mh_realloc_array(s->nodes, cap, sizeof *nodes);
     if (!nodes)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     s->nodes = nodes;
     struct plan_strset_leaf *leaves = mh_realloc_array(s->leaves, cap, sizeof *leaves);
     if (!leaves)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     s->leaves = leaves;
     s->cap = cap;
     return 0;
@@ -94,7 +94,7 @@ static int add_leaf(struct plan_strset *s, const char *key, size_t len, size_t v
     mh_buf_add(&s->keys, key, len + 1);
     if (mh_buf_failed(&s->keys)) {
         s->keys.failed = false; /* the set stays as it was */
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     }
     s->n++;
     return 0;

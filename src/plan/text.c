@@ -15,7 +15,7 @@
 /* A suggestion may differ by this many letters, and by a third of the name. */
 enum { NEAR_MAX = 3 };
 
-#define READ_FIRST_BYTES (64u * 1024u)
+#define READ_FIRST_BYTES ((size_t)64 * 1024)
 
 int plan_fail(struct mh_err *err, const char *file, struct mh_pos pos, const char *fmt, ...)
 {
@@ -72,7 +72,7 @@ static int loading_grow(struct loading *l, struct mh_err *err)
     size_t cap = l->cap ? l->cap * 2 : READ_FIRST_BYTES;
     char *data = mh_alloc(cap);
     if (!data)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     if (l->len)
         memcpy(data, l->data, l->len);
     size_t len = l->len;
@@ -221,11 +221,11 @@ int plan_strings_add(struct mh_strings *s, const char *text, size_t len, struct 
 {
     char **v = mh_realloc_array(s->v, s->n + 2, sizeof *v);
     if (!v)
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     s->v = v;
     v[s->n] = mh_strndup(text, len);
     if (!v[s->n])
-        return mh_err_nomem(err);
+        return plan_nomem(err);
     v[++s->n] = NULL;
     return 0;
 }
@@ -247,7 +247,7 @@ int plan_note(struct mh_plan *p, struct mh_err *err, const char *fmt, ...)
     va_end(ap);
     struct mh_buf b = MH_BUF_INIT;
     mh_buf_add_printable(&b, text, strlen(text));
-    int rc = mh_buf_failed(&b) ? mh_err_nomem(err)
+    int rc = mh_buf_failed(&b) ? plan_nomem(err)
                                : plan_strings_add(&p->notes, mh_buf_str(&b), b.len, err);
     mh_buf_done(&b);
     return rc;

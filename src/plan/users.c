@@ -14,7 +14,7 @@
 
 /* The first allocation for a cell: a password never moves to a larger one and leaves a copy
  * behind. */
-#define CELL_BLOCK_BYTES (2 * MH_USERS_CELL_MAX_BYTES)
+#define CELL_BLOCK_BYTES ((size_t)2 * MH_USERS_CELL_MAX_BYTES)
 
 /* Columns that mean something. */
 enum column {
@@ -219,11 +219,11 @@ static int fill_mailbox(struct reader *r, struct mh_mailbox *m)
     m->source_user = mh_strdup(cell(r, COL_SOURCE_USER));
     m->target_user = mh_strdup(cell(r, COL_TARGET_USER));
     if (!m->id || !m->source_user || !m->target_user)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     if (*cell(r, COL_PST)) {
         m->pst = plan_path_in(r->plan->folder, cell(r, COL_PST));
         if (!m->pst)
-            return mh_err_nomem(r->err);
+            return plan_nomem(r->err);
     }
     const struct plan_row row = {
         .source_password = cell(r, COL_SOURCE_PASSWORD),
@@ -293,7 +293,7 @@ static void *csv_realloc(void *p, size_t size)
 static int csv_failed(struct reader *r, struct csv_parser *parser)
 {
     if (csv_error(parser) == CSV_ENOMEM)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     return fail(r, "a quote where none can be: a value with quotes, commas or line ends is put in "
                    "quotes as a whole, and quotes in it are doubled");
 }
@@ -317,7 +317,7 @@ static int parse(struct reader *r, const char *text, size_t len)
 {
     struct csv_parser parser;
     if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) != 0)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     csv_set_realloc_func(&parser, csv_realloc);
     csv_set_free_func(&parser, mh_free);
     csv_set_blk_size(&parser, CELL_BLOCK_BYTES);

@@ -31,7 +31,7 @@ static int read_select(struct plan_reader *r, const struct plan_node *node, void
     w->select_pos = node->pos;
     w->select_text = mh_strdup(node->text);
     if (!w->select_text)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     rc = plan_select_parse(node->text, &w->select, r->err);
     if (rc == MH_EUSAGE)
         mh_err_at(r->err, "%s:%u:%u", r->file, node->pos.line, node->pos.column);
@@ -146,7 +146,7 @@ static int read_wave(struct plan_reader *r, const struct plan_node *node)
     struct mh_plan *p = r->plan;
     struct mh_wave *waves = mh_realloc_array(p->waves, p->n_waves + 1, sizeof *waves);
     if (!waves)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     p->waves = waves;
     struct mh_wave w = {.pos = node->pos};
     int rc = plan_read_mapping(r, &wave_schema, node, &w);
@@ -284,12 +284,12 @@ static int read_criterion(struct plan_reader *r, const struct plan_node *node)
     struct mh_criterion *criteria =
         mh_realloc_array(p->criteria, p->n_criteria + 1, sizeof *criteria);
     if (!criteria)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     p->criteria = criteria;
     struct mh_criterion *c = &criteria[p->n_criteria];
     *c = (struct mh_criterion){.name = mh_strdup(node->key->text), .pos = node->key->pos};
     if (!c->name)
-        return mh_err_nomem(r->err);
+        return plan_nomem(r->err);
     p->n_criteria++;
     return plan_read_mapping(r, &criterion_schema, node, c);
 }

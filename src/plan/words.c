@@ -27,7 +27,7 @@ static int read_word(const char **at, struct mh_buf *b, struct mh_err *err)
     if (quote)
         return mh_err_set(err, MH_EUSAGE, "plan", "the command has a %c quote that is never closed",
                           quote);
-    return mh_buf_failed(b) ? mh_err_nomem(err) : 0;
+    return mh_buf_failed(b) ? plan_nomem(err) : 0;
 }
 
 int mh_plan_split_command(const char *text, struct mh_strings *out, struct mh_err *err)

@@ -15,8 +15,9 @@ static int held_by_other(int fd, const char *path, struct mh_err *err)
     char holder[200] = "";
     ssize_t n = pread(fd, holder, sizeof holder - 1, 0);
     holder[n > 0 ? n : 0] = '\0';
-    return mh_err_set(err, MH_ELOCKED, "state", "%s is in use by another run%s%s; wait for it or stop it",
-                      path, holder[0] ? ": " : "", holder);
+    return mh_err_set(err, MH_ELOCKED, "state",
+                      "%s is in use by another run%s%s; wait for it or stop it", path,
+                      holder[0] ? ": " : "", holder);
 }
 
 static void write_holder(int fd)

@@ -48,7 +48,8 @@ static int query_int(struct mh_state *st, sqlite3 *db, const char *sql, int64_t 
         return state_sql_err(st, db, "cannot read", err);
     int rc = sqlite3_step(stmt);
     *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-    int code = rc == SQLITE_ROW || rc == SQLITE_DONE ? MH_OK : state_sql_err(st, db, "cannot read", err);
+    int code =
+        rc == SQLITE_ROW || rc == SQLITE_DONE ? MH_OK : state_sql_err(st, db, "cannot read", err);
     (void)sqlite3_finalize(stmt);
     return code;
 }
@@ -78,11 +79,15 @@ static int check_version(struct mh_state *st, sqlite3 *db, int64_t *version_out,
     if (code != MH_OK)
         return code;
     if (tables > 0 && app != MH_STATE_APPLICATION_ID)
-        return mh_err_set(err, MH_EUSAGE, "state", "%s is a database of another program; choose "
-                          "another file with --state", st->path);
+        return mh_err_set(err, MH_EUSAGE, "state",
+                          "%s is a database of another program; choose "
+                          "another file with --state",
+                          st->path);
     if (*version_out > MH_STATE_SCHEMA)
-        return mh_err_set(err, MH_ERUN, "state", "%s was made by a newer mailhaul (schema %d, this one "
-                          "knows %d); use that version", st->path, (int)*version_out, MH_STATE_SCHEMA);
+        return mh_err_set(err, MH_ERUN, "state",
+                          "%s was made by a newer mailhaul (schema %d, this one "
+                          "knows %d); use that version",
+                          st->path, (int)*version_out, MH_STATE_SCHEMA);
     return MH_OK;
 }
 
@@ -116,7 +121,8 @@ static int check_integrity(struct mh_state *st, struct mh_err *err)
     if (!text || strcmp(text, "ok") != 0)
         code = mh_err_set(err, MH_ERUN, "state",
                           "state %s is damaged (%s); move it away and run again: what is at the "
-                          "target is matched by content", st->path, text ? text : "unreadable");
+                          "target is matched by content",
+                          st->path, text ? text : "unreadable");
     (void)sqlite3_finalize(stmt);
     return code;
 }
@@ -182,7 +188,8 @@ static int fill_gap(struct mh_state *st, uint32_t id, struct mh_err *err)
 static int load_keywords(struct mh_state *st, struct mh_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int code = state_prepare(st, st->rd, "SELECT id, text FROM keyword_set ORDER BY id", &stmt, err);
+    int code =
+        state_prepare(st, st->rd, "SELECT id, text FROM keyword_set ORDER BY id", &stmt, err);
     while (code == MH_OK && sqlite3_step(stmt) == SQLITE_ROW) {
         uint32_t id = 0;
         const char *text = (const char *)sqlite3_column_text(stmt, 1);
@@ -191,8 +198,10 @@ static int load_keywords(struct mh_state *st, struct mh_err *err)
         if (code == MH_OK)
             code = mh_kwsets_intern(st->keywords, text, strlen(text), &id, err);
         if (code == MH_OK && id != want)
-            code = mh_err_set(err, MH_ERUN, "state", "state %s: keyword sets are out of order; move "
-                              "it away and run again", st->path);
+            code = mh_err_set(err, MH_ERUN, "state",
+                              "state %s: keyword sets are out of order; move "
+                              "it away and run again",
+                              st->path);
     }
     (void)sqlite3_finalize(stmt);
     return code;
@@ -205,8 +214,10 @@ static int open_for_writing(struct mh_state *st, struct mh_err *err)
     if (code == MH_OK)
         code = check_version(st, st->wr, &version, err);
     if (code == MH_OK)
-        code = exec(st, st->wr, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-                    "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000", err);
+        code = exec(st, st->wr,
+                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
+                    "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000",
+                    err);
     if (code == MH_OK)
         code = migrate(st, version, err);
     if (code == MH_OK)
@@ -231,8 +242,10 @@ int state_db_open(struct mh_state *st, struct mh_err *err)
     if (code == MH_OK && st->read_only)
         code = check_version(st, st->rd, &version, err);
     if (code == MH_OK && st->read_only && version != MH_STATE_SCHEMA)
-        code = mh_err_set(err, MH_ERUN, "state", "state %s has schema %d; run mailhaul once to bring "
-                          "it to %d", st->path, (int)version, MH_STATE_SCHEMA);
+        code = mh_err_set(err, MH_ERUN, "state",
+                          "state %s has schema %d; run mailhaul once to bring "
+                          "it to %d",
+                          st->path, (int)version, MH_STATE_SCHEMA);
     if (code == MH_OK)
         code = load_counters(st, err);
     if (code == MH_OK)

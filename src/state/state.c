@@ -275,7 +275,8 @@ int mh_state_mailbox(struct mh_state *st, const char *id, const char *src_key, c
                      uint32_t *mailbox_out, struct mh_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int code = read_begin(st, "SELECT id FROM mailbox WHERE name=? AND src=? AND dst=?", &stmt, err);
+    int code =
+        read_begin(st, "SELECT id FROM mailbox WHERE name=? AND src=? AND dst=?", &stmt, err);
     if (code != MH_OK)
         return code;
     (void)sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
@@ -393,8 +394,10 @@ int mh_state_items(struct mh_state *st, uint32_t folder, struct mh_state_items *
     sqlite3_stmt *stmt = NULL;
     int rc = SQLITE_DONE;
     *out = (struct mh_state_items){0};
-    int code = read_begin(st, "SELECT src_uid, dst_uid, size, date, zone, kw, flags, how, gone, "
-                          "digest FROM item WHERE folder=? ORDER BY src_uid", &stmt, err);
+    int code = read_begin(st,
+                          "SELECT src_uid, dst_uid, size, date, zone, kw, flags, how, gone, "
+                          "digest FROM item WHERE folder=? ORDER BY src_uid",
+                          &stmt, err);
     if (code != MH_OK)
         return code;
     (void)sqlite3_bind_int64(stmt, 1, folder);
@@ -430,9 +433,11 @@ int mh_state_ledger(struct mh_state *st, uint32_t mailbox,
 {
     sqlite3_stmt *stmt = NULL;
     int rc = SQLITE_DONE;
-    int code = read_begin(st, "SELECT f.id, f.src_path, l.src_uid, l.state, l.reason, l.text FROM "
+    int code = read_begin(st,
+                          "SELECT f.id, f.src_path, l.src_uid, l.state, l.reason, l.text FROM "
                           "ledger l JOIN folder f ON f.id = l.folder WHERE f.mailbox=? ORDER BY "
-                          "f.src_path, l.src_uid", &stmt, err);
+                          "f.src_path, l.src_uid",
+                          &stmt, err);
     if (code != MH_OK)
         return code;
     (void)sqlite3_bind_int64(stmt, 1, mailbox);
@@ -470,8 +475,10 @@ int mh_state_runs(struct mh_state *st,
 {
     sqlite3_stmt *stmt = NULL;
     int rc = SQLITE_DONE;
-    int code = read_begin(st, "SELECT m.name, r.* FROM run r JOIN mailbox m ON m.id = r.mailbox "
-                          "ORDER BY m.id", &stmt, err);
+    int code = read_begin(st,
+                          "SELECT m.name, r.* FROM run r JOIN mailbox m ON m.id = r.mailbox "
+                          "ORDER BY m.id",
+                          &stmt, err);
     if (code != MH_OK)
         return code;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {

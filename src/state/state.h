@@ -25,7 +25,7 @@
 
 struct mh_state;
 
-#define MH_STATE_SCHEMA 1
+#define MH_STATE_SCHEMA     1
 #define MH_STATE_BATCH_ROWS 128
 
 /*
@@ -33,8 +33,8 @@ struct mh_state;
  * names pid and host); MH_ERUN: not writable, damaged (integrity check), or made by a newer version. READ_ONLY
  * takes no lock and may run beside a writer; MH_ENOENT when there is no such store.
  */
-int mh_state_open(const char *path, bool read_only, struct mh_state **out, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_state_open(const char *path, bool read_only, struct mh_state **out,
+                  struct mh_err *err) MH_MUST_CHECK;
 /* Commits what is queued and closes. The first write error of the whole run, if any, is returned here too. */
 int mh_state_close(struct mh_state *st, struct mh_err *err);
 
@@ -50,8 +50,8 @@ int mh_state_mailbox(struct mh_state *st, const char *id, const char *src_key, c
 struct mh_state_folder {
     uint32_t id; /* from mh_state_new_folder_id() for a new one */
     uint32_t mailbox;
-    char *src_path; /* owned */
-    char *dst_path; /* owned */
+    char *src_path;   /* owned */
+    char *dst_path;   /* owned */
     char *dst_native; /* owned */
     uint32_t src_uidvalidity, dst_uidvalidity;
     uint64_t src_uidnext, src_messages, src_highestmodseq;
@@ -69,8 +69,8 @@ int mh_state_folders(struct mh_state *st, uint32_t mailbox, struct mh_state_fold
 void mh_state_folders_done(struct mh_state_folders *f);
 uint32_t mh_state_new_folder_id(struct mh_state *st);
 /* Hands a folder's row over to be written (a copy is taken). Does not wait for the commit. */
-int mh_state_put_folder(struct mh_state *st, const struct mh_state_folder *f, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_state_put_folder(struct mh_state *st, const struct mh_state_folder *f,
+                        struct mh_err *err) MH_MUST_CHECK;
 /* Hands over: forget all items of the folder (its UIDVALIDITY changed at the source). */
 int mh_state_clear_items(struct mh_state *st, uint32_t folder, struct mh_err *err) MH_MUST_CHECK;
 
@@ -85,11 +85,11 @@ struct mh_state_item {
     uint64_t dst_uid; /* 0 = unknown (no UIDPLUS, not yet resolved) */
     uint64_t size;    /* octets as fetched from the source */
     struct mh_date date;
-    uint32_t kw;      /* mh_state_kw_id() */
-    uint8_t flags;    /* as last carried */
-    uint8_t how;      /* enum mh_how */
+    uint32_t kw;   /* mh_state_kw_id() */
+    uint8_t flags; /* as last carried */
+    uint8_t how;   /* enum mh_how */
     bool has_digest;
-    bool src_gone;    /* deleted at the source, kept at the target */
+    bool src_gone; /* deleted at the source, kept at the target */
     struct mh_digest digest;
 };
 
@@ -105,8 +105,8 @@ void mh_state_items_done(struct mh_state_items *i);
 struct mh_state_item *mh_state_items_find(const struct mh_state_items *i, uint64_t src_uid);
 
 /* Keyword combinations by number, the same in every folder; "" is 0. */
-int mh_state_kw_id(struct mh_state *st, const char *text, uint32_t *id_out, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_state_kw_id(struct mh_state *st, const char *text, uint32_t *id_out,
+                   struct mh_err *err) MH_MUST_CHECK;
 /* Into BUF; "" when unknown. */
 const char *mh_state_kw_text(struct mh_state *st, uint32_t id, char *buf, size_t buf_size);
 
@@ -124,8 +124,8 @@ struct mh_state_batch {
 int mh_state_batch_get(struct mh_state *st, uint32_t folder, struct mh_state_batch **out,
                        struct mh_err *err) MH_MUST_CHECK;
 /* Takes BATCH; insert or replace. May wait while the writer is behind. */
-int mh_state_batch_put(struct mh_state *st, struct mh_state_batch *batch_take, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_state_batch_put(struct mh_state *st, struct mh_state_batch *batch_take,
+                       struct mh_err *err) MH_MUST_CHECK;
 /* Gives an unused one back. */
 void mh_state_batch_drop(struct mh_state *st, struct mh_state_batch *batch_take);
 
@@ -139,8 +139,8 @@ struct mh_ledger_row {
     const char *text;   /* for a person */
 };
 /* Copies ROW and hands it over; replaces an older row of the same message. */
-int mh_state_put_ledger(struct mh_state *st, const struct mh_ledger_row *row, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_state_put_ledger(struct mh_state *st, const struct mh_ledger_row *row,
+                        struct mh_err *err) MH_MUST_CHECK;
 /* Forgets a folder's rows: a new pass decides anew. */
 int mh_state_clear_ledger(struct mh_state *st, uint32_t folder, struct mh_err *err) MH_MUST_CHECK;
 /* All rows of a mailbox in order of folder and uid. EACH returns non-zero to stop. */
@@ -158,8 +158,8 @@ struct mh_run_row {
     uint64_t found, copied, adopted, skipped, failed, updated, bytes;
 };
 /* One row per mailbox: the newest state of its newest run. */
-int mh_state_put_run(struct mh_state *st, const struct mh_run_row *row, struct mh_err *err)
-    MH_MUST_CHECK;
+int mh_state_put_run(struct mh_state *st, const struct mh_run_row *row,
+                     struct mh_err *err) MH_MUST_CHECK;
 /* When the store was last written by a run of MAILBOX that never ended (killed, power lost); 0: the last one
  * ended, or there was none. A server may still be storing what such a run had sent. */
 int mh_state_broken_off(struct mh_state *st, uint32_t mailbox, int64_t *wall_s_out,

@@ -88,7 +88,7 @@ struct mh_state {
     int lock_fd;
     int64_t last_write_wall_s; /* by whoever had it before */
     _Atomic uint32_t next_folder, next_mailbox;
-    _Atomic int health; /* code of the first write error */
+    _Atomic int health;   /* code of the first write error */
     pthread_mutex_t lock; /* first_error, spare batches, keywords, synced */
     pthread_cond_t synced;
     struct mh_err first_error;

@@ -80,8 +80,8 @@ cyrus_services() {
         "$PACKAGES_DIR/usr/lib/cyrus/bin/idled" "$DIR/etc/imapd.conf"
 }
 
-# cyrus_accounts: the sasldb, in one go: its keys are name, realm and property with NULs between, its
-# values the passwords in the clear (which is what lets SCRAM work).
+# cyrus_accounts: the sasldb, in one go: its keys are name, realm and property with NULs between,
+# its values the passwords in the clear (which is what lets SCRAM work).
 cyrus_accounts() {
     local name
     rm -f "$DIR/etc/sasldb2"

@@ -191,8 +191,9 @@ Test(state, a_second_run_is_locked_out_and_told_by_whom)
     (void)snprintf(pid, sizeof pid, "pid %ld", (long)getpid());
     cr_assert_not_null(strstr(err.text, pid), "%s", err.text);
     struct mh_state *reader = open_store(true);
-    cr_assert_eq(mh_state_put_folder(reader, &(struct mh_state_folder){.src_path = (char *)"x"}, &err),
-                 MH_ERUN, "a reader never writes");
+    cr_assert_eq(
+        mh_state_put_folder(reader, &(struct mh_state_folder){.src_path = (char *)"x"}, &err),
+        MH_ERUN, "a reader never writes");
     cr_assert_eq(mh_state_close(reader, &err), MH_OK);
     cr_assert_eq(mh_state_close(st, &err), MH_OK);
     st = open_store(false);

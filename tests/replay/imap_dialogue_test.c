@@ -1,0 +1,919 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The IMAP connector against dialogues that no real server holds: mh-scripted plays the server, line
+ * by line, and fails when the client says something else than the script expects. What the connector
+ * reports goes into a log that is compared as a whole.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/task.h"
+#include "connectors/imap/imap.h"
+#include "net/loop.h"
+#include "net/net.h"
+
+/* --- the scripted server ------------------------------------------------------------------------- */
+
+struct server {
+    char folder[64];
+    pid_t pid;
+    unsigned port;
+};
+
+static void write_file(const char *folder, const char *name, const char *text)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    cr_assert(f);
+    cr_assert_geq(fputs(text, f), 0);
+    cr_assert_eq(fclose(f), 0);
+}
+
+static void server_start(struct server *s, const char *script)
+{
+    const char *build = getenv("MH_BUILD");
+    char program[512];
+    (void)snprintf(program, sizeof program, "%s/tests/mh-scripted", build ? build : ".");
+    if (access(program, X_OK) != 0)
+        cr_skip_test("%s is not built", program);
+    strcpy(s->folder, "/tmp/mh-dialogue-XXXXXX");
+    cr_assert(mkdtemp(s->folder));
+    write_file(s->folder, "script", script);
+    int out[2];
+    cr_assert_eq(pipe(out), 0);
+    s->pid = fork();
+    cr_assert_geq(s->pid, 0);
+    if (s->pid == 0) {
+        if (chdir(s->folder) != 0 || dup2(out[1], STDOUT_FILENO) < 0)
+            _exit(2);
+        (void)close(out[0]);
+        execl(program, "mh-scripted", "script", "--with-parent", "--transcript", "transcript",
+              (char *)NULL);
+        _exit(2);
+    }
+    (void)close(out[1]);
+    FILE *f = fdopen(out[0], "r");
+    cr_assert(f && fscanf(f, "PORT=%u", &s->port) == 1, "mh-scripted does not start");
+    (void)fclose(f);
+}
+
+/* The script's own complaints (an unexpected line, a step that did not happen) are failures. */
+static void server_stop(struct server *s, const char *name)
+{
+    int status = 0;
+    cr_assert_eq(kill(s->pid, SIGTERM), 0);
+    cr_assert_eq(waitpid(s->pid, &status, 0), s->pid);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s: the dialogue went otherwise",
+              name);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/script", s->folder);
+    (void)unlink(path);
+    (void)snprintf(path, sizeof path, "%s/transcript", s->folder);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        (void)unlink(path);
+    (void)rmdir(s->folder);
+}
+
+/* --- the client ---------------------------------------------------------------------------------- */
+
+struct client {
+    unsigned port;
+    const char *url_rest; /* behind the port */
+    const char *password;
+    const char *ops; /* what to do once it is open: words, see run_ops() */
+    int64_t timeout_ms;
+    struct mh_pool *pool;
+    struct mh_net *net;
+    struct mh_buf log;
+    struct mh_session *session;
+    struct mh_sink sink;
+    struct mh_append_sink verdicts;
+    uint64_t sink_fails_at; /* begin of this uid; 0 never */
+    uint64_t body_bytes;
+};
+
+static void say_error(struct client *c, const char *what, const struct mh_err *err)
+{
+    mh_buf_addf(&c->log, "%s: %s", what, mh_code_name(err->code));
+    if (err->reason)
+        mh_buf_addf(&c->log, " %s", err->reason);
+    if (err->retry_after_ms)
+        mh_buf_addf(&c->log, " after %lld", (long long)err->retry_after_ms);
+    if (err->server_text[0])
+        mh_buf_addf(&c->log, " (%s)", err->server_text);
+    mh_buf_addc(&c->log, '\n');
+}
+
+static int on_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
+                    struct mh_err *err)
+{
+    struct client *c = mh_container_of(s, struct client, sink);
+    if (item->uid == c->sink_fails_at)
+        return mh_err_set(err, MH_EITEM, "test", "enough");
+    mh_buf_addf(&c->log, "%llu[%llu]", (unsigned long long)item->uid, (unsigned long long)octets);
+    c->body_bytes = 0;
+    return 0;
+}
+
+static int on_data(struct mh_sink *s, struct mh_slice slice, struct mh_err *err)
+{
+    struct client *c = mh_container_of(s, struct client, sink);
+    (void)err;
+    if (c->body_bytes + slice.len <= 32)
+        mh_buf_add(&c->log, mh_slice_data(&slice), slice.len);
+    c->body_bytes += slice.len;
+    mh_slice_drop(&slice);
+    return 0;
+}
+
+static int on_end(struct mh_sink *s, struct mh_err *err)
+{
+    struct client *c = mh_container_of(s, struct client, sink);
+    (void)err;
+    if (c->body_bytes > 32)
+        mh_buf_addf(&c->log, "=%llu", (unsigned long long)c->body_bytes);
+    mh_buf_adds(&c->log, ".\n");
+    return 0;
+}
+
+static int on_missed(struct mh_sink *s, const struct mh_item *item, const struct mh_err *why,
+                     struct mh_err *err)
+{
+    struct client *c = mh_container_of(s, struct client, sink);
+    char what[32];
+    (void)err;
+    (void)snprintf(what, sizeof what, "missed %llu", (unsigned long long)item->uid);
+    say_error(c, what, why);
+    return 0;
+}
+
+static void on_done(struct mh_append_sink *s, uint64_t cookie, uint64_t uid, uint32_t uidvalidity,
+                    const struct mh_err *why)
+{
+    struct client *c = mh_container_of(s, struct client, verdicts);
+    char what[32];
+    (void)snprintf(what, sizeof what, "#%llu", (unsigned long long)cookie);
+    if (why)
+        say_error(c, what, why);
+    else
+        mh_buf_addf(&c->log, "#%llu=%llu/%u\n", (unsigned long long)cookie, (unsigned long long)uid,
+                    uidvalidity);
+}
+
+static struct mh_folder folder_of(const char *name)
+{
+    return (struct mh_folder){.path = (char *)(uintptr_t)name, .native = (char *)(uintptr_t)name};
+}
+
+/* "fetch 1,5,9:300000": UIDs, perhaps with sizes. */
+static int op_fetch(struct client *c, char *list, struct mh_err *err)
+{
+    struct mh_item items[64];
+    const struct mh_item *of[64];
+    size_t n = 0;
+    for (char *p = strtok(list, ","); p; p = strtok(NULL, ",")) {
+        char *end = NULL;
+        items[n] = (struct mh_item){.uid = strtoull(p, &end, 10), .size = 10};
+        if (*end == ':')
+            items[n].size = strtoull(end + 1, NULL, 10);
+        of[n] = &items[n];
+        n++;
+    }
+    return mh_imap.fetch(c->session, of, n, &c->sink, err);
+}
+
+static int op_append(struct client *c, char *arg, struct mh_err *err)
+{
+    char *end = NULL;
+    struct mh_append msg = {.cookie = strtoull(arg, &end, 10)};
+    msg.octets = strtoull(end + 1, NULL, 10);
+    int rc = mh_imap.append_begin(c->session, &msg, err);
+    for (uint64_t left = msg.octets; left > 0 && rc == 0;) {
+        struct mh_slab *slab = NULL;
+        rc = mh_slab_get_wait(c->pool, MH_NEVER, &slab, err);
+        if (rc)
+            break;
+        uint32_t part = (uint32_t)MH_MIN(left, (uint64_t)MH_SLAB_BYTES);
+        memset(slab->data, 'x', part);
+        rc = mh_imap.append_data(c->session, (struct mh_slice){slab, 0, part}, err);
+        left -= part;
+    }
+    return rc ? rc : mh_imap.append_end(c->session, err);
+}
+
+static int op_list(struct client *c, bool with_status, struct mh_err *err)
+{
+    struct mh_folders folders = MH_FOLDERS_INIT;
+    int rc = mh_imap.list(c->session, with_status, &folders, err);
+    for (size_t i = 0; rc == 0 && i < folders.n; i++) {
+        const struct mh_folder *f = &folders.v[i];
+        mh_buf_addf(&c->log, "%s%s%s%s%s%s", f->path, f->attrs & MH_FOLDER_NOSELECT ? " noselect" : "",
+                    f->attrs & MH_FOLDER_SUBSCRIBED ? " subscribed" : "",
+                    f->attrs & MH_FOLDER_FOREIGN ? " foreign" : "", f->role ? " " : "",
+                    mh_role_name(f->role));
+        if (f->attrs & MH_FOLDER_HAS_STATUS)
+            mh_buf_addf(&c->log, " %llu", (unsigned long long)f->messages);
+        mh_buf_addc(&c->log, '\n');
+    }
+    mh_folders_done(&folders);
+    return rc;
+}
+
+static int op_scan(struct client *c, uint64_t from, struct mh_err *err)
+{
+    struct mh_scan scan;
+    int rc = mh_scan_init(&scan, err);
+    if (rc)
+        return rc;
+    rc = mh_imap.scan(c->session, from, &scan, err);
+    for (size_t i = 0; rc == 0 && i < scan.n; i++) {
+        const struct mh_item *item = &scan.items[i];
+        char date[32] = "-";
+        if (item->date.is_set)
+            mh_date_format_iso(&item->date, date);
+        mh_buf_addf(&c->log, "%llu %llu %x (%s) %s\n", (unsigned long long)item->uid,
+                    (unsigned long long)item->size, item->flags,
+                    mh_kwsets_text(scan.kwsets, item->kwset), date);
+    }
+    mh_scan_done(&scan);
+    return rc;
+}
+
+static int op_create(struct client *c, const char *path, struct mh_err *err)
+{
+    char *real = NULL;
+    char *native = NULL;
+    int rc = mh_imap.create(c->session, path, MH_ROLE_NONE, &real, &native, err);
+    if (rc == 0)
+        mh_buf_addf(&c->log, "created %s as %s\n", real, native);
+    mh_free(real);
+    mh_free(native);
+    return rc;
+}
+
+static int op_rights(struct client *c, const char *name, struct mh_err *err)
+{
+    struct mh_folder folder = folder_of(name);
+    struct mh_buf lines = MH_BUF_INIT;
+    int rc = mh_imap.acl_get(c->session, &folder, &lines, err);
+    mh_buf_adds(&c->log, mh_buf_str(&lines));
+    mh_buf_done(&lines);
+    return rc;
+}
+
+static int op_quota(struct client *c, struct mh_err *err)
+{
+    struct mh_quota q;
+    int rc = mh_imap.quota(c->session, &q, err);
+    if (rc == 0)
+        mh_buf_addf(&c->log, "quota %d %llu of %llu\n", q.known, (unsigned long long)q.used_bytes,
+                    (unsigned long long)q.limit_bytes);
+    return rc;
+}
+
+static int on_entry(void *ctx, const char *name, const char *value, size_t len)
+{
+    struct client *c = ctx;
+    mh_buf_addf(&c->log, "%s=%.*s\n", name, (int)len, value);
+    return 0;
+}
+
+static int one_op(struct client *c, const char *op, char *arg, struct mh_err *err)
+{
+    struct mh_folder folder = folder_of(arg);
+    struct mh_opened opened;
+    static const uint64_t uids[] = {1, 2, 3, 7};
+    if (strcmp(op, "list") == 0)
+        return op_list(c, *arg != '\0', err);
+    if (strcmp(op, "create") == 0)
+        return op_create(c, arg, err);
+    if (strcmp(op, "select") == 0) {
+        int rc = mh_imap.select(c->session, &folder, false, &opened, err);
+        if (rc == 0)
+            mh_buf_addf(&c->log, "selected %llu messages, next %llu, %s%s\n",
+                        (unsigned long long)opened.messages, (unsigned long long)opened.uidnext,
+                        opened.keywords, opened.keywords_ok ? "*" : "");
+        return rc;
+    }
+    if (strcmp(op, "scan") == 0)
+        return op_scan(c, strtoull(arg, NULL, 10), err);
+    if (strcmp(op, "fetch") == 0)
+        return op_fetch(c, arg, err);
+    if (strcmp(op, "store") == 0)
+        return mh_imap.store_flags(c->session, uids, 4, true, MH_SEEN, arg, err);
+    if (strcmp(op, "to") == 0)
+        return mh_imap.append_open(c->session, &folder, &c->verdicts, err);
+    if (strcmp(op, "append") == 0)
+        return op_append(c, arg, err);
+    if (strcmp(op, "cut") == 0)
+        return mh_imap.append_cut(c->session, err);
+    if (strcmp(op, "flush") == 0)
+        return mh_imap.append_flush(c->session, err);
+    if (strcmp(op, "rights") == 0)
+        return op_rights(c, arg, err);
+    if (strcmp(op, "quota") == 0)
+        return op_quota(c, err);
+    if (strcmp(op, "metadata") == 0)
+        return mh_imap.metadata_get(c->session, &folder, on_entry, c, err);
+    if (strcmp(op, "annotate") == 0)
+        return mh_imap.metadata_set(c->session, &folder, "/private/comment", "a\r\nb", 4, err);
+    cr_assert_fail("no such operation: %s", op);
+    return MH_EUSAGE;
+}
+
+/* OPS: "select INBOX; fetch 1,2; to Sent; append 1,10". An error is logged and the next one goes on. */
+static void run_ops(struct client *c)
+{
+    char *ops = strdup(c->ops);
+    char *rest = NULL;
+    for (char *op = strtok_r(ops, ";", &rest); op; op = strtok_r(NULL, ";", &rest)) {
+        op += strspn(op, " ");
+        char *arg = op + strcspn(op, " ");
+        if (*arg)
+            *arg++ = '\0';
+        struct mh_err err;
+        mh_err_reset(&err);
+        if (one_op(c, op, arg, &err) != 0)
+            say_error(c, op, &err);
+    }
+    free(ops);
+}
+
+static void client_main(void *arg)
+{
+    struct client *c = arg;
+    struct mh_endpoint ep;
+    struct mh_err err;
+    char url[256];
+    mh_endpoint_init(&ep);
+    mh_err_reset(&err);
+    (void)snprintf(url, sizeof url, "imap://anna@127.0.0.1:%u/%s", c->port, c->url_rest);
+    int rc = mh_endpoint_parse_url(url, &ep, &err);
+    ep.secret.value = mh_strdup(c->password);
+    const struct mh_env env = {
+        .pool = c->pool, .net = c->net, .timeout_ms = c->timeout_ms, .is_source = false};
+    if (rc == 0)
+        rc = mh_imap.open(&ep, &env, false, &c->session, &err);
+    if (rc)
+        say_error(c, "open", &err);
+    else if (c->ops)
+        run_ops(c);
+    if (rc == 0) {
+        if (!c->ops)
+            mh_buf_adds(&c->log, "open\n");
+        mh_imap.close(c->session);
+    }
+    mh_endpoint_done(&ep);
+}
+
+struct dialogue {
+    const char *name;
+    const char *url_rest; /* NULL: plaintext */
+    const char *password; /* NULL: "secret" */
+    const char *ops;      /* NULL: open only */
+    const char *script;
+    const char *log;
+    uint64_t sink_fails_at;
+    int64_t timeout_ms; /* 0: long enough */
+};
+
+static void play(const struct dialogue *d)
+{
+    struct server server;
+    struct mh_err err;
+    struct mh_loop *loop = NULL;
+    struct client c = {.url_rest = d->url_rest ? d->url_rest : "?tls=none",
+                       .password = d->password ? d->password : "secret",
+                       .ops = d->ops,
+                       .timeout_ms = d->timeout_ms ? d->timeout_ms : 30000,
+                       .sink = {on_begin, on_data, on_end, on_missed},
+                       .verdicts = {on_done},
+                       .sink_fails_at = d->sink_fails_at};
+    server_start(&server, d->script);
+    c.port = server.port;
+    cr_assert_eq(mh_pool_new(16u << 20, &c.pool, &err), 0);
+    cr_assert_eq(mh_net_new(NULL, NULL, &c.net, &err), 0);
+    cr_assert_eq(mh_loop_new(&loop, &err), 0);
+    cr_assert_eq(mh_task_spawn(mh_loop_sched(loop), "client", client_main, &c, NULL, &err), 0);
+    mh_sched_run(mh_loop_sched(loop));
+    mh_loop_free(loop);
+    mh_net_free(c.net);
+    struct mh_pool_stats stats;
+    mh_pool_stats(c.pool, &stats);
+    cr_expect_eq(stats.in_use_bytes, 0, "%s: slabs were not given back", d->name);
+    mh_pool_free(c.pool);
+    cr_expect_str_eq(mh_buf_str(&c.log), d->log, "%s:\n%s", d->name, mh_buf_str(&c.log));
+    mh_buf_done(&c.log);
+    server_stop(&server, d->name);
+}
+
+static void play_all(const struct dialogue *dialogues, size_t n)
+{
+    mh_log_set_level(MH_LOG_ERROR);
+    for (size_t i = 0; i < n; i++)
+        play(&dialogues[i]);
+}
+
+/* --- logging in ---------------------------------------------------------------------------------- */
+
+/* What follows a login where the server has neither ID nor NAMESPACE. */
+#define LOGGED_IN(caps)                                                                            \
+    "S: $TAG OK [CAPABILITY IMAP4rev1 " caps "] in\n"                                              \
+    "C: * LIST \"\" \"\"\n"                                                                        \
+    "S: * LIST (\\Noselect) \"/\" \"\"\n"                                                          \
+    "S: $TAG OK\n"
+#define HELLO "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hello\n"
+#define LOGIN(caps)                                                                                \
+    HELLO                                                                                          \
+    "C: * AUTHENTICATE PLAIN AGFubmEAc2VjcmV0\n" LOGGED_IN(caps)
+
+static const struct dialogue logins[] = {
+    {.name = "PLAIN with an initial response",
+     .script = LOGIN("") "C: Z LOGOUT\n",
+     .log = "open\n"},
+    {.name = "PLAIN without one, capabilities asked for twice",
+     .script = "CONN 1\nS: * OK hello\nC: * CAPABILITY\n"
+               "S: * CAPABILITY IMAP4rev1 AUTH=PLAIN\nS: $TAG OK\n"
+               "C: * AUTHENTICATE PLAIN\nS: + \nC: AGFubmEAc2VjcmV0\nSET TAG A2\nS: A2 OK in\n"
+               "C: * CAPABILITY\nC: * LIST \"\" \"\"\nS: * CAPABILITY IMAP4rev1\nS: A3 OK\n"
+               "S: A4 OK\nC: Z LOGOUT\n",
+     .log = "open\n"},
+    {.name = "LOGIN with a quoted password",
+     .password = "a\"b\\c",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1] hello\n"
+               "C: * LOGIN \"anna\" \"a\\\"b\\\\c\"\n" LOGGED_IN(""),
+     .log = "open\n"},
+    {.name = "LOGIN with a password that needs a literal",
+     .password = "p\xc3\xa4ss",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1] hello\nC: * LOGIN \"anna\" {5}\nC: \n"
+               "S: A1 OK [CAPABILITY IMAP4rev1] in\nC: * LIST \"\" \"\"\nS: $TAG OK\n",
+     .log = "open\n"},
+    {.name = "LOGIN is never used where it is forbidden",
+     .script = "CONN 1\nREJECT *LOGIN*\nS: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hello\n"
+               "UNTIL-CLOSE\n",
+     .log = "open: auth\n"},
+    {.name = "refused",
+     .script = HELLO "C: * AUTHENTICATE *\nS: $TAG NO [AUTHENTICATIONFAILED] wrong\nUNTIL-CLOSE\n",
+     .log = "open: auth login-refused ([AUTHENTICATIONFAILED] wrong)\n"},
+    {.name = "refused for now",
+     .script = HELLO "C: * AUTHENTICATE *\nS: $TAG NO [UNAVAILABLE] later\nUNTIL-CLOSE\n",
+     .log = "open: later unavailable ([UNAVAILABLE] later)\n"},
+    {.name = "refused without a code, and the end behind it",
+     .script = HELLO "C: * AUTHENTICATE *\nS: * BYE too many tries\nCLOSE\n",
+     .log = "open: retry connection-lost (too many tries)\n"},
+    {.name = "throttled",
+     .script = HELLO "C: * AUTHENTICATE *\n"
+                     "S: $TAG NO Request is throttled. Suggested Backoff Time: 4711 milliseconds\n"
+                     "UNTIL-CLOSE\n",
+     .log = "open: later throttled after 4711 (Request is throttled. Suggested Backoff Time: 4711 "
+            "milliseconds)\n"},
+    {.name = "SCRAM fails in the clear: the password itself is not sent",
+     .script = "CONN 1\nREJECT *PLAIN*\nREJECT *LOGIN*\n"
+               "S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=SCRAM-SHA-256] hello\n"
+               "C: * AUTHENTICATE SCRAM-SHA-256 *\nS: $TAG NO no\nUNTIL-CLOSE\n",
+     .log = "open: auth refused (no)\n"},
+    {.name = "SCRAM: an answer to another question is cancelled",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256] hello\n"
+               "C: * AUTHENTICATE SCRAM-SHA-256 *\n"
+               "S: + cj1hYmMscz1RU1hDUitRNnNlazhiZjkyLGk9NDA5Ng==\nC: *\nS: A1 BAD cancelled\n"
+               "UNTIL-CLOSE\n",
+     .log = "open: auth\n"},
+    {.name = "SCRAM: OK without proof",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256] hello\n"
+               "C: * AUTHENTICATE SCRAM-SHA-256 *\nS: $TAG OK welcome\nUNTIL-CLOSE\n",
+     .log = "open: auth impostor\n"},
+    {.name = "XOAUTH2: the reason is in the challenge",
+     .url_rest = "?tls=none&auth=xoauth2",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hello\n"
+               "C: * AUTHENTICATE XOAUTH2 dXNlcj1hbm5hAWF1dGg9QmVhcmVyIHNlY3JldAEB\n"
+               "S: + eyJzdGF0dXMiOiI0MDAifQ==\nC: \nS: A1 NO SASL failed\nUNTIL-CLOSE\n",
+     .log = "open: auth refused ({\"status\":\"400\"})\n"},
+    {.name = "challenges that do not end",
+     .script = HELLO "C: * AUTHENTICATE PLAIN *\nS: + AAAA\nC: *\nS: A1 BAD\nUNTIL-CLOSE\n",
+     .log = "open: auth\n"},
+    {.name = "PREAUTH in the clear",
+     .script = "CONN 1\nREJECT *\nS: * PREAUTH welcome\nUNTIL-CLOSE\n",
+     .log = "open: mailbox\n"},
+    {.name = "no STARTTLS",
+     .url_rest = "",
+     .script = "CONN 1\nREJECT *AUTHENTICATE*\nREJECT *LOGIN*\n"
+               "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\nUNTIL-CLOSE\n",
+     .log = "open: mailbox\n"},
+    {.name = "STARTTLS refused",
+     .url_rest = "",
+     .script = "CONN 1\nREJECT *AUTHENTICATE*\nS: * OK [CAPABILITY IMAP4rev1 STARTTLS] hello\n"
+               "C: * STARTTLS\nS: $TAG NO not today\nUNTIL-CLOSE\n",
+     .log = "open: mailbox refused (not today)\n"},
+    {.name = "bytes behind the answer to STARTTLS",
+     .url_rest = "",
+     .script = "CONN 1\nREJECT *AUTHENTICATE*\nS: * OK [CAPABILITY IMAP4rev1 STARTTLS] hello\n"
+               "C: * STARTTLS\nS+: $TAG OK go\\r\\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\\r\\n\n"
+               "UNTIL-CLOSE\n",
+     .log = "open: mailbox starttls-injection\n"},
+    {.name = "an answer to a command that was not sent",
+     .script = "CONN 1\nREJECT *AUTHENTICATE*\nS: * OK hello\nS: A2 OK in\nUNTIL-CLOSE\n",
+     .log = "open: mailbox\n"},
+    {.name = "BYE as greeting",
+     .script = "CONN 1\nS: * BYE [UNAVAILABLE] maintenance\nCLOSE\n",
+     .log = "open: later unavailable ([UNAVAILABLE] maintenance)\n"},
+    {.name = "another protocol",
+     .script = "CONN 1\nS: 220 mail.example.org ESMTP\nUNTIL-CLOSE\n",
+     .log = "open: mailbox (220 mail.example.org ESMTP)\n"},
+    {.name = "a greeting without end",
+     .script = "CONN 1\nS+: * OK \nLITERAL 20000 x\nUNTIL-CLOSE\n",
+     .log = "open: mailbox\n"},
+    {.name = "silence",
+     .timeout_ms = 100,
+     .script = HELLO "C: * AUTHENTICATE *\nSTALL\n",
+     .log = "open: retry timeout\n"},
+    {.name = "what is injected before the login is not used",
+     .ops = "list",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hello\n"
+               "S: * LIST () \"/\" injected\nS: * OK [ALERT] call this number\n"
+               "S: * NAMESPACE ((\"evil.\" \".\")) NIL NIL\n"
+               "C: * AUTHENTICATE PLAIN *\n" LOGGED_IN("") "C: * LIST \"\" \"*\"\n"
+               "C: * LSUB \"\" \"*\"\nS: * LIST () \"/\" INBOX\nS: A3 OK\nS: A4 OK\nUNTIL-CLOSE\n",
+     .log = "INBOX inbox\n"},
+};
+
+Test(imap_dialogue, login)
+{
+    play_all(logins, MH_ARRAY_LEN(logins));
+}
+
+/* --- folders --------------------------------------------------------------------------------------- */
+
+static const struct dialogue folders[] = {
+    {.name = "LIST, LSUB and STATUS",
+     .ops = "list with-status",
+     .script = LOGIN("") "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\n"
+                         "S: * LIST (\\HasNoChildren) \"/\" inbox\n"
+                         "S: * LIST (\\Noselect) \"/\" Archive\n"
+                         "S: * LIST () \"/\" \"Archive/v 1\"\n"
+                         "S: * LIST () \"/\" Entw&APw-rfe\n"
+                         "S: * LIST () \"/\" a&b\n"
+                         "S+: * LIST () \"/\" {8}\\r\\nline\\r\\n2!\\r\\n\n"
+                         "S: * LIST () NIL flat/one\n"
+                         "S: * LIST (\\Sent) \"/\" \"Sent/\"\n"
+                         "S: * LIST () \"/\" Sent\n"
+                         "S: A3 OK\n"
+                         "S: * LSUB () \"/\" Entw&APw-rfe\nS: * LSUB () \"/\" Gone\n"
+                         "S: * LSUB () \"/\" INBOX\nS: A4 OK\n"
+                         "C: * STATUS \"INBOX\" (MESSAGES UIDNEXT UIDVALIDITY)\n"
+                         "C: * STATUS \"Archive/v 1\" *\nC: * STATUS \"Entw&APw-rfe\" *\n"
+                         "C: * STATUS \"a&b\" *\nC: * STATUS {8}\nC:  (MESS*\nC: * STATUS \"flat/one\" *\n"
+                         "C: * STATUS \"Sent/\" *\nC: * STATUS \"Sent\" *\n"
+                         "S: * STATUS Inbox (MESSAGES 5 UIDNEXT 9 UIDVALIDITY 1)\nS: A5 OK\n"
+                         "S: * STATUS \"Archive/v 1\" (UIDNEXT 2 MESSAGES 3)\nS: A6 OK\n"
+                         "S: * STATUS Elsewhere (MESSAGES 99)\nS: A7 NO no\nS: A8 OK\nS: A9 OK\n"
+                         "S: A10 OK\nS: A11 OK\nS: * STATUS Sent (MESSAGES x)\nS: A12 OK\n"
+                         "UNTIL-CLOSE\n",
+     .log = "INBOX subscribed inbox 5\nArchive noselect\nArchive/v 1 3\n"
+            "Entw\xc3\xbcrfe subscribed\n%53ent sent\nSent 0\na%26""b\nflat%2Fone\n"
+            "line%0D%0A2!\n"},
+    {.name = "everything in one command, and namespaces",
+     .ops = "list with-status",
+     .script =
+         HELLO "C: * AUTHENTICATE *\n"
+               "S: $TAG OK [CAPABILITY IMAP4rev1 NAMESPACE LIST-EXTENDED LIST-STATUS SPECIAL-USE "
+               "STATUS=SIZE CONDSTORE ID] in\n"
+               "C: * ID (*mailhaul*)\nC: * NAMESPACE\n"
+               "S: * ID (\"name\" \"Dovecot\")\nS: A2 OK\n"
+               "S: * NAMESPACE ((\"INBOX.\" \".\")) ((\"user.\" \".\")) ((\"Public.\" \".\"))\n"
+               "S: A3 OK\n"
+               "C: * LIST \"\" \"*\" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (MESSAGES UIDNEXT "
+               "UIDVALIDITY HIGHESTMODSEQ SIZE))\n"
+               "S: * LIST (\\Subscribed) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\n"
+               "S: * LIST (\\HasNoChildren \\Trash) \".\" INBOX.Papierkorb (OLDNAME (\"x\"))\n"
+               "S: * STATUS INBOX.Papierkorb (MESSAGES 2)\n"
+               "S: * LIST (\\NonExistent) \".\" INBOX.A\nS: * LIST () \".\" INBOX.A.B\n"
+               "S: * STATUS INBOX.A.B (MESSAGES 3)\nS: * LIST () \".\" INBOX.INBOX\n"
+               "S: * STATUS INBOX.INBOX (MESSAGES 4)\n"
+               "S: * LIST () \".\" user.bert.Sent\nS: * LIST () \".\" Public.A\n"
+               "S: A4 OK\nUNTIL-CLOSE\n",
+     .log = "INBOX subscribed inbox 1\nINBOX/INBOX 4\nA noselect\nA/B 3\nPapierkorb trash 2\n"
+            "Public/A foreign\nuser/bert/Sent foreign\n"},
+    {.name = "names that differ in the case of INBOX only stay apart",
+     .ops = "list",
+     .script = LOGIN("") "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\n"
+                         "S: * LIST () \"/\" INBOX\nS: * LIST () \"/\" Inbox\n"
+                         "S: * LIST () \"/\" INBOX/A\nS: * LIST () \"/\" inbox/A\n"
+                         "S: * LIST () \"/\" iNBOX/A\nS: A3 OK\nS: A4 NO no subscriptions\n"
+                         "UNTIL-CLOSE\n",
+     .log = "INBOX inbox\nINBOX/%2541\nINBOX/%41\nINBOX/A\n"},
+    {.name = "create: parents, another spelling, what is there already",
+     .ops = "create A/B; create a*b; create There; create Case; create No",
+     .script = LOGIN("")
+         /* refused although nothing is wrong with the name: the parent is missing */
+         "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A3 NO no parent\nS: A4 OK\n"
+         "C: * CREATE \"A\"\nC: * LIST \"\" \"A\"\nS: A5 OK\nS: * LIST () \"/\" A\nS: A6 OK\n"
+         "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A7 OK\nS: * LIST () \"/\" A/B\nS: A8 OK\n"
+         /* the second form of the name */
+         "C: * CREATE \"a*b\"\nC: * LIST *\nS: A9 NO [CANNOT] no stars\nS: * LIST () \"/\" axb\n"
+         "S: A10 OK\nC: * CREATE \"a*b\"\nC: * LIST *\nS: A11 NO [CANNOT] no stars\nS: A12 OK\n"
+         "C: * CREATE \"a%2Ab\"\nC: * LIST *\nS: A13 OK\nS: * LIST () \"/\" \"a%2Ab\"\nS: A14 OK\n"
+         /* adopted, in words that say nothing */
+         "C: * CREATE \"There\"\nC: * LIST \"\" \"There\"\nS: A15 NO hm\n"
+         "S: * LIST () \"/\" There\nS: A16 OK\n"
+         "C: * CREATE \"Case\"\nC: * LIST \"\" \"Case\"\nS: A17 NO [ALREADYEXISTS] there\n"
+         "S: * LIST () \"/\" cASE\nS: A18 OK\n"
+         "REPEAT 4\nC: * CREATE *\nSET T $TAG\nC: * LIST *\nS: $T NO [NOPERM] not here\nS: $TAG OK\n"
+         "END\nUNTIL-CLOSE\n",
+     .log = "created A/B as A/B\ncreated a%252Ab as a%2Ab\ncreated There as There\n"
+            "created cASE as cASE\ncreate: folder no-permission ([NOPERM] not here)\n"},
+    {.name = "create asks to wait",
+     .ops = "create A",
+     .script = LOGIN("") "C: * CREATE \"A\"\nC: * LIST *\nS: A3 NO [INUSE] busy\nS: A4 OK\n"
+                         "UNTIL-CLOSE\n",
+     .log = "create: later unavailable ([INUSE] busy)\n"},
+    {.name = "rights, quota, annotations",
+     .ops = "rights A; quota; metadata A; annotate A",
+     .script = LOGIN("ACL QUOTA METADATA")
+         "C: * GETACL \"A\"\nS: * ACL A anna lrswi \"group one\" lr \"\" NIL\nS: $TAG OK\n"
+         "C: * GETQUOTAROOT \"INBOX\"\nS: * QUOTAROOT INBOX a b\n"
+         "S: * QUOTA a (STORAGE 10 100 MESSAGE 1 2)\nS: * QUOTA b (STORAGE 20 50)\n"
+         "S: * QUOTA c (MESSAGE 1 2)\nS: * QUOTA d ()\nS: $TAG OK\n"
+         "C: * GETMETADATA (DEPTH infinity MAXSIZE 1048576) \"A\" (/private /shared)\n"
+         "S: * METADATA A /shared/x\n"
+         "S+: * METADATA A (/private/comment {4}\\r\\na\\r\\nb /shared/x NIL /shared/y \"z\")\\r\\n\n"
+         "S: $TAG OK\n"
+         "C: * SETMETADATA \"A\" (\"/private/comment\" {4}\nC: )\nS: A6 NO [NOPERM] no\nUNTIL-CLOSE\n",
+     .log = "anna lrswi\ngroup one lr\nquota 1 20480 of 51200\n/private/comment=a\r\nb\n/shared/y=z\n"
+            "annotate: folder no-permission ([NOPERM] no)\n"},
+    {.name = "what the server has not got",
+     .ops = "rights A; quota; metadata A",
+     .script = LOGIN("") "UNTIL-CLOSE\n",
+     .log = "rights: no-such-feature\nquota: no-such-feature\nmetadata: no-such-feature\n"},
+};
+
+Test(imap_dialogue, folders)
+{
+    play_all(folders, MH_ARRAY_LEN(folders));
+}
+
+/* --- reading ------------------------------------------------------------------------------------------ */
+
+#define OPENED                                                                                     \
+    "C: * EXAMINE \"INBOX\"\nS: * FLAGS (\\Seen kw)\nS: * 9 EXISTS\n"                              \
+    "S: * OK [UIDVALIDITY 7]\nS: * OK [UIDNEXT 100]\n"                                             \
+    "S: * OK [PERMANENTFLAGS (\\Seen kw $Forwarded \\*)]\nS: $TAG OK [READ-ONLY]\n"
+#define READING LOGIN("") OPENED
+#define SELECTED "selected 9 messages, next 100, kw $Forwarded*\n"
+
+static const struct dialogue readings[] = {
+    {.name = "scan: order, repeats, last message, broken dates, unsolicited flags",
+     .ops = "select INBOX; scan 5",
+     .script = READING
+         "C: * UID FETCH 5:* (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+         "S: * 3 FETCH (UID 4 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 9)\n"
+         "S: * 6 FETCH (UID 8 FLAGS (\\Seen \\Recent $Forwarded b a) INTERNALDATE \"17-Jul-1996 "
+         "02:44:25 -0700\" RFC822.SIZE 4294967297 X-GM-MSGID 12)\n"
+         "S: * 5 FETCH (FLAGS (\\Deleted) UID 6)\n"
+         "S: * 5 FETCH (RFC822.SIZE 10 INTERNALDATE \"31-Feb-1996 99:99:99 +9999\" UID 6 FLAGS "
+         "(\\DELETED))\n"
+         "S: * 6 FETCH (UID 8 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 11)\n"
+         "S: $TAG OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "6 10 8 () -\n8 11 0 () 1996-07-17T02:44:25-07:00\n"},
+    {.name = "scan: messages that the server leaves out are found",
+     .ops = "select INBOX; scan 1",
+     .script = READING
+         "C: * UID FETCH 1:* *\n"
+         "S: * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 5)\nS: $TAG NO some messages could not be FETCHed\n"
+         "C: * UID SEARCH 1:9\nS: * SEARCH 1 2 3\nS: $TAG OK\n"
+         "C: * UID FETCH 2:3 *\nS: * 2 FETCH (UID 2 FLAGS () RFC822.SIZE 6)\nS: $TAG NO again\n"
+         "UNTIL-CLOSE\n",
+     .log = SELECTED "1 5 0 () -\n2 6 0 () -\n3 0 0 () -\n"},
+    {.name = "fetch: order, what was not asked, what comes twice, what is gone, what is empty",
+     .ops = "select INBOX; fetch 1,2,3,4,5,6",
+     .script = READING
+         "C: * UID FETCH 1:6 (UID BODY.PEEK[])\n"
+         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+         "S+: * 9 FETCH (UID 77 BODY[] {3}\\r\\nbad)\\r\\n\n"
+         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\nbad)\\r\\n\n"
+         "S: * 2 FETCH (FLAGS (\\Seen) UID 2)\n"
+         "S+: * 2 FETCH (UID 2 BODY[HEADER] {3}\\r\\nbad)\\r\\n\n"
+         "S+: * 2 FETCH (UID 2 BODY[] \\\"t\\\\\\\"o\\\")\\r\\n\n"
+         "S+: * 3 FETCH (UID 3 BODY[] NIL)\\r\\n\n"
+         "S+: * 4 FETCH (UID 4 BODY[] {0}\\r\\n)\\r\\n\n"
+         "S: * 12 EXISTS\nS: * OK [ALERT] hm\n"
+         "S: * 6 EXPUNGE\n"
+         "S: $TAG OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "1[3]one.\n2[3]t\"o.\nmissed 3: item unreadable\n4[0].\n"
+                     "missed 5: item vanished\nmissed 6: item vanished\n"},
+    {.name = "fetch: the UID behind the body",
+     .ops = "select INBOX; fetch 1,2,3",
+     .script = READING
+         "C: * UID FETCH 1:3 (UID BODY.PEEK[])\n"
+         "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 1)\\r\\n\n"
+         "S+: * 2 FETCH (BODY[] {3}\\r\\ntwo UID 2)\\r\\n\nS: $TAG OK\n"
+         "C: * UID FETCH 1 (UID BODY.PEEK[])\nC: * UID FETCH 2 (UID BODY.PEEK[])\n"
+         "C: * UID FETCH 3 (UID BODY.PEEK[])\n"
+         "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 1)\\r\\n\nS: A5 OK\n"
+         "S+: * 2 FETCH (BODY[] {3}\\r\\ntwo UID 2)\\r\\n\nS: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "1[3]one.\n2[3]two.\nmissed 3: item vanished\n"},
+    {.name = "fetch: another message than the one that was asked for",
+     .ops = "select INBOX; fetch 1:300000",
+     .script = READING "C: * UID FETCH 1 *\n"
+                       "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 2)\\r\\n\nUNTIL-CLOSE\n",
+     .log = SELECTED "1[3]onemissed 1: retry connection-lost\nfetch: mailbox\n"},
+    {.name = "fetch: a culprit is found and the others come",
+     .ops = "select INBOX; fetch 1,2,3,9",
+     .script = READING
+         "C: * UID FETCH 1:3,9 *\n"
+         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO [SERVERBUG] broken\n"
+         "UNTIL-CLOSE\n",
+     .log = SELECTED "1[3]one.\nfetch: later unavailable ([SERVERBUG] broken)\n"},
+    {.name = "fetch: a culprit is found by asking one by one",
+     .ops = "select INBOX; fetch 1,2,3,9",
+     .script = READING
+         "C: * UID FETCH 1:3,9 *\n"
+         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO message is corrupt\n"
+         "C: * UID FETCH 2 *\nC: * UID FETCH 3 *\nC: * UID FETCH 9 *\n"
+         "S: A5 NO message is corrupt\n"
+         "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: A6 OK\n"
+         "S: A7 NO [EXPUNGEISSUED] gone\nUNTIL-CLOSE\n",
+     .log = SELECTED "1[3]one.\nmissed 2: item unreadable (message is corrupt)\n3[5]three.\n"
+                     "missed 9: item vanished ([EXPUNGEISSUED] gone)\n"},
+    {.name = "fetch: cut through, two commands on their way",
+     .ops = "select INBOX; fetch 1:300000,2:300000,3:300000,4:5",
+     .script = READING
+         "C: * UID FETCH 1 *\nC: * UID FETCH 2 *\nREJECT * UID FETCH 4 *\n"
+         "S+: * 1 FETCH (UID 1 BODY[] {300000}\\r\\n\nLITERAL 300000\nS+: )\\r\\n\nS: A4 OK\n"
+         "C: * UID FETCH 3 *\n"
+         "S+: * 2 FETCH (UID 2 BODY[] {2}\\r\\n22)\\r\\n\nS: A5 OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "1[300000]=300000.\n2[2]22.\nfetch: retry\n"},
+    {.name = "fetch: cut in the middle of a body",
+     .ops = "select INBOX; fetch 1,2; fetch 2",
+     .script = READING "C: * UID FETCH 1:2 *\n"
+                       "S+: * 1 FETCH (UID 1 BODY[] {9}\\r\\none\nCLOSE\n",
+     .log = SELECTED "1[9]onemissed 1: retry connection-lost\nfetch: retry\nfetch: retry\n"},
+    {.name = "fetch: BYE in between",
+     .ops = "select INBOX; fetch 1,2; fetch 2",
+     .script = READING "C: * UID FETCH 1:2 *\n"
+                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+                       "S: * BYE Too many requests. Suggested Backoff Time: 60000 milliseconds\nCLOSE\n",
+     .log = SELECTED
+     "1[3]one.\nfetch: later throttled after 60000 (Too many requests. Suggested Backoff Time: 60000 "
+     "milliseconds)\nfetch: retry throttled after 60000 (Too many requests. Suggested Backoff Time: "
+     "60000 milliseconds)\n"},
+    {.name = "fetch: the sink has enough, the rest runs out and the session lives",
+     .ops = "select INBOX; fetch 1,2,3; fetch 9",
+     .sink_fails_at = 2,
+     .script = READING "C: * UID FETCH 1:3 *\n"
+                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+                       "S+: * 2 FETCH (UID 2 BODY[] {3}\\r\\ntwo)\\r\\n\n"
+                       "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: $TAG OK\n"
+                       "C: * UID FETCH 9 *\n"
+                       "S+: * 9 FETCH (UID 9 BODY[] {4}\\r\\nnine)\\r\\n\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "1[3]one.\nfetch: item\n9[4]nine.\n"},
+    {.name = "fetch: silence in the middle of a body",
+     .ops = "select INBOX; fetch 1",
+     .timeout_ms = 150,
+     .script = READING "C: * UID FETCH 1 *\nS+: * 1 FETCH (UID 1 BODY[] {9}\\r\\none\nSTALL\n",
+     .log = SELECTED "1[9]onemissed 1: retry connection-lost\nfetch: retry timeout\n"},
+    {.name = "fetch: a tag that is not ours",
+     .ops = "select INBOX; fetch 1",
+     .script = READING "C: * UID FETCH 1 *\nS: A99 OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "fetch: mailbox\n"},
+    {.name = "flags",
+     .ops = "select INBOX; store kw; store kw b(d; store x",
+     .script = READING "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen kw)\nS: $TAG OK\n"
+                       "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen kw)\nS: $TAG OK\n"
+                       "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen x)\nS: $TAG NO [LIMIT] Too many "
+                       "keywords\nUNTIL-CLOSE\n",
+     .log = SELECTED "store: item keyword-refused ([LIMIT] Too many keywords)\n"},
+};
+
+Test(imap_dialogue, reading)
+{
+    play_all(readings, MH_ARRAY_LEN(readings));
+}
+
+/* --- appending ------------------------------------------------------------------------------------------- */
+
+#define SINGLE LOGIN("LITERAL+ UIDPLUS")
+#define MULTI LOGIN("LITERAL+ UIDPLUS MULTIAPPEND")
+
+static const struct dialogue appends[] = {
+    {.name = "one by one, none waits for the answer before",
+     .ops = "to A; append 1,3; append 2,4; flush",
+     .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \nC: * APPEND \"A\" {4+}\nC: \n"
+                      "S: A3 OK [APPENDUID 7 41]\nS: A4 NO [TOOBIG] no\nUNTIL-CLOSE\n",
+     .log = "#1=41/7\n#2: item too-big ([TOOBIG] no)\n"},
+    {.name = "a batch: UIDs in its order",
+     .ops = "to A; append 1,3; append 2,4; append 3,5; cut; append 4,1; flush",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {4+}\nC:  {5+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"
+                     "S: A3 OK [APPENDUID 7 41:42,50]\nS: A4 OK [APPENDUID 7 51:52]\nUNTIL-CLOSE\n",
+     .log = "#1=41/7\n#2=42/7\n#3=50/7\n#4=0/0\n"},
+    {.name = "a batch is refused: none of it is stored",
+     .ops = "to A; append 1,3; append 2,4; cut; append 3,1; cut; append 4,1; append 5,1; flush",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {4+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"
+                     "C: * APPEND \"A\" {1+}\nC:  {1+}\nC: \n"
+                     "S: A3 NO Message contains NUL characters\nS: A4 BAD Message contains NUL "
+                     "characters\nS: A5 NO [OVERQUOTA] full\nUNTIL-CLOSE\n",
+     .log = "#1: split nul-byte (Message contains NUL characters)\n"
+            "#2: split nul-byte (Message contains NUL characters)\n"
+            "#3: item nul-byte (Message contains NUL characters)\n"
+            "#4: later over-quota ([OVERQUOTA] full)\n#5: later over-quota ([OVERQUOTA] full)\n"},
+    {.name = "no octets: a command of its own",
+     .ops = "to A; append 1,3; append 2,0; append 3,4; flush",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nC: \nC: * APPEND \"A\" {0+}\nC: \n"
+                     "C: * APPEND \"A\" {4+}\nC: \nS: A3 OK\nS: A4 NO zero\nS: A5 OK\nUNTIL-CLOSE\n",
+     .log = "#1=0/0\n#2: item refused (zero)\n#3=0/0\n"},
+    {.name = "a command in between ends the batch",
+     .ops = "to A; append 1,3; quota; append 2,4; flush",
+     .script = LOGIN("LITERAL+ MULTIAPPEND QUOTA")
+         "C: * APPEND \"A\" {3+}\nC: \nC: * GETQUOTAROOT *\nS: A3 OK\nS: A4 OK\n"
+         "C: * APPEND \"A\" {4+}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+     .log = "#1=0/0\nquota 0 0 of 0\n#2=0/0\n"},
+    {.name = "synchronising literals",
+     .ops = "to A; append 1,3; append 2,4; flush",
+     .script = LOGIN("UIDPLUS") "C: * APPEND \"A\" {3}\nC: \nS: A3 OK [APPENDUID 7 1]\n"
+                                "C: * APPEND \"A\" {4}\nC: \nS: A4 OK [APPENDUID 7 2]\nUNTIL-CLOSE\n",
+     .log = "#1=1/7\n#2=2/7\n"},
+    {.name = "LITERAL-: above 4096 octets the server is asked",
+     .ops = "to A; append 1,4096; append 2,4097; flush",
+     .script = LOGIN("LITERAL-") "C: * APPEND \"A\" {4096+}\nC: \nC: * APPEND \"A\" {4097}\nC: \n"
+                                 "S: A3 OK\nS: A4 OK\nUNTIL-CLOSE\n",
+     .log = "#1=0/0\n#2=0/0\n"},
+    {.name = "refused before the octets",
+     .ops = "to A; append 1,3; append 2,4; append 3,5; flush",
+     .script = LOGIN("") "NOCONT\nC: * APPEND \"A\" {3}\nS: $TAG NO [TOOBIG] big\n"
+                         "C: * APPEND \"A\" {4}\nS: $TAG NO [OVERQUOTA] full\nNOCONT off\n"
+                         "C: * APPEND \"A\" {5}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+     .log = "append: item too-big ([TOOBIG] big)\n#2: later over-quota ([OVERQUOTA] full)\n"
+            "#3=0/0\n"},
+    {.name = "a batch ends at a literal that is not let in",
+     .ops = "to A; append 1,3; append 2,4; append 3,5; append 4,6; append 5,1; flush",
+     .script = LOGIN("MULTIAPPEND")
+         "C: * APPEND \"A\" {3}\nNOCONT\nC:  {4}\nS: A3 NO [TOOBIG] big\n"
+         "NOCONT off\nC: * APPEND \"A\" {5}\nNOCONT\nC:  {6}\nS: A4 NO bad header\n"
+         "NOCONT off\nC: * APPEND \"A\" {1}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+     .log = "#1: split too-big ([TOOBIG] big)\nappend: item too-big ([TOOBIG] big)\n"
+            "#3: split refused (bad header)\n#4: split refused (bad header)\n#5=0/0\n"},
+    {.name = "refused while it is still being written",
+     .ops = "to A; append 1,3; append 2,100000; append 3,1; flush",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nS: A3 NO [LIMIT] keyword\nC:  {100000+}\nC: \n"
+                     "C: * APPEND \"A\" {1+}\nC: \nS: A4 OK\nUNTIL-CLOSE\n",
+     .log = NULL},
+    {.name = "the folder is missing: it is made once",
+     .ops = "to A; append 1,3; flush; append 1,3; flush; append 2,3; flush",
+     .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \nS: A3 NO [TRYCREATE] no such folder\n"
+                      "C: * CREATE \"A\"\nC: * LIST \"\" \"A\"\nS: A4 OK\nS: A5 OK\n"
+                      "C: * APPEND \"A\" {3+}\nC: \nS: A6 OK\n"
+                      "C: * APPEND \"A\" {3+}\nC: \nS: A7 NO [TRYCREATE] again\nUNTIL-CLOSE\n",
+     .log = "#1: later no-folder after 100 ([TRYCREATE] no such folder)\n#1=0/0\n"
+            "#2: item no-folder ([TRYCREATE] again)\n"},
+    {.name = "throttled",
+     .ops = "to A; append 1,3; append 2,3; cut; flush",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {3+}\nC: \n"
+                     "S: A3 NO Request is throttled. Suggested Backoff Time: 300 milliseconds\n"
+                     "UNTIL-CLOSE\n",
+     .log = "#1: later throttled after 300 (Request is throttled. Suggested Backoff Time: 300 "
+            "milliseconds)\n#2: later throttled after 300 (Request is throttled. Suggested Backoff "
+            "Time: 300 milliseconds)\n"},
+    {.name = "the answer is lost",
+     .ops = "to A; append 1,3; cut; append 2,4; flush; append 3,1",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nC: \nC: * APPEND \"A\" {4+}\nC: \nCLOSE\n",
+     .log = "#1: retry\n#2: retry\nflush: retry\nappend: retry\n"},
+    {.name = "BYE with a time: the fate is unknown, the next call says to wait",
+     .ops = "to A; append 1,3; flush; append 2,1",
+     .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \n"
+                      "S: * BYE Suggested Backoff Time: 70 milliseconds\nCLOSE\n",
+     .log = "#1: retry throttled after 70 (Suggested Backoff Time: 70 milliseconds)\n"
+            "flush: later throttled after 70 (Suggested Backoff Time: 70 milliseconds)\n"
+            "append: retry throttled after 70 (Suggested Backoff Time: 70 milliseconds)\n"},
+    {.name = "closing with a batch open: its verdicts come first",
+     .ops = "to A; append 1,3; append 2,3",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {3+}\nUNTIL-CLOSE\n",
+     .log = "#1: retry\n#2: retry\n"},
+    {.name = "the server's limit is known before",
+     .ops = "to A; append 1,101; append 2,100; flush",
+     .script = LOGIN("LITERAL+ APPENDLIMIT=100") "C: * APPEND \"A\" {100+}\nC: \nS: A3 OK\n"
+                                                 "UNTIL-CLOSE\n",
+     .log = "append: item too-big\n#2=0/0\n"},
+    {.name = "OK before the end of the command",
+     .ops = "to A; append 1,3; flush",
+     .script = MULTI "C: * APPEND \"A\" {3+}\nS: A3 OK\nUNTIL-CLOSE\n",
+     .log = NULL},
+    {.name = "silence: the answer is due",
+     .ops = "to A; append 1,3; flush",
+     .timeout_ms = 150,
+     .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \nSTALL\n",
+     .log = "#1: retry timeout\nflush: retry timeout\n"},
+};
+
+Test(imap_dialogue, appending)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(appends); i++)
+        if (appends[i].log) /* the others depend on who is faster: below */
+            play(&appends[i]);
+}
