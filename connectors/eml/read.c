@@ -280,17 +280,24 @@ struct flags_job {
     const char *keywords;
 };
 
+/* Before anything changes: looking for a message that is not known reads the index again. */
+static int need_all(struct flags_job *job, struct fetch_ctx *ctx, struct mh_err *err)
+{
+    const struct eml_entry *e = NULL;
+    int rc = 0;
+    for (size_t i = 0; i < job->n && (rc == 0 || rc == MH_ENOENT); i++)
+        rc = need_entry(ctx, job->uids[i], &e, err);
+    return rc == MH_ENOENT ? 0 : rc;
+}
+
 /* UID's record as it is to be, into the index and as a line into LINES. */
-static int change_record(struct flags_job *job, struct fetch_ctx *ctx, uint64_t uid,
-                         struct mh_buf *words, struct mh_buf *lines, struct mh_err *err)
+static int change_record(struct flags_job *job, uint64_t uid, struct mh_buf *words,
+                         struct mh_buf *lines, struct mh_err *err)
 {
     struct eml_selected *sel = &job->s->sel;
-    const struct eml_entry *e = NULL;
-    int rc = need_entry(ctx, uid, &e, err);
-    if (rc == MH_ENOENT)
-        return 0; /* the next scan says so */
-    if (rc < 0)
-        return rc;
+    const struct eml_entry *e = find_entry(sel, uid);
+    if (!e)
+        return 0; /* gone: the next scan says so */
     const struct mh_file_record *had = mh_file_index_find(sel->index, uid);
     struct mh_file_record none = {.uid = uid};
     struct mh_file_record now;
@@ -307,9 +314,9 @@ static int store_flags(void *arg, struct mh_err *err)
     struct fetch_ctx ctx = {job->s, false};
     struct mh_buf words = MH_BUF_INIT;
     struct mh_buf lines = MH_BUF_INIT;
-    int rc = 0;
+    int rc = need_all(job, &ctx, err);
     for (size_t i = 0; rc == 0 && i < job->n; i++)
-        rc = change_record(job, &ctx, job->uids[i], &words, &lines, err);
+        rc = change_record(job, job->uids[i], &words, &lines, err);
     if (rc == 0 && lines.len)
         rc = mh_file_append_text(job->s->sel.dir_fd, EML_INDEX, &lines, err);
     mh_buf_done(&words);

@@ -79,16 +79,6 @@ static void add_line(struct mh_file_out *o, struct mh_buf *lines)
 
 /* --- a batch (worker thread) ------------------------------------------------------------------ */
 
-static void fail_all(struct mh_file_out *batch, int rc, const struct mh_err *err)
-{
-    for (struct mh_file_out *o = batch; o; o = o->next) {
-        if (!o->is_complete || o->rc < 0)
-            continue;
-        o->rc = rc;
-        o->err = *err;
-    }
-}
-
 /* Gives the synced files their names. */
 static void name_files(int dir_fd, struct mh_file_out *batch)
 {
@@ -107,7 +97,7 @@ static void name_files(int dir_fd, struct mh_file_out *batch)
     if (any && fsync(dir_fd) < 0) {
         struct mh_err err;
         int rc = mh_file_out_errno(&err, errno, "cannot write the directory to the disk");
-        fail_all(batch, rc, &err);
+        mh_file_batch_fail(batch, rc, &err);
     }
 }
 
@@ -118,19 +108,15 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
     struct mh_err err;
     for (struct mh_file_out *o = batch; o; o = o->next)
         o->rc = write_parts(s->target_fd, o);
-    for (struct mh_file_out *o = batch; o; o = o->next) {
-        if (!o->is_complete || o->rc < 0)
-            continue;
-        if (fsync(o->fd) < 0)
-            o->rc = mh_file_out_errno(&o->err, errno, "cannot write the message to the disk");
-        else
+    mh_file_batch_sync(batch);
+    for (struct mh_file_out *o = batch; o; o = o->next)
+        if (o->is_complete && o->rc == 0)
             add_line(o, &lines);
-    }
     int rc = lines.len || lines.failed
                  ? mh_file_append_text(s->target_fd, EML_INDEX, &lines, &err)
                  : 0;
     if (rc < 0)
-        fail_all(batch, rc, &err);
+        mh_file_batch_fail(batch, rc, &err);
     else
         name_files(s->target_fd, batch);
     mh_buf_done(&lines);

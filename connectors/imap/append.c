@@ -356,7 +356,7 @@ static int begin(struct mh_session *s, const struct mh_append *msg, struct mh_er
 int imap_append_open(struct mh_session *s, const struct mh_folder *folder,
                      struct mh_append_sink *sink, struct mh_err *err)
 {
-    mh_assert(!s->append.in_message);
+    mh_assert(s->is_dead || !s->append.in_message);
     int rc = imap_session_check(s, err);
     if (rc == MH_OK)
         rc = cut(s, err);
@@ -391,7 +391,7 @@ static int too_big(const struct mh_session *s, const struct mh_append *msg, stru
 
 int imap_append_begin(struct mh_session *s, const struct mh_append *msg, struct mh_err *err)
 {
-    mh_assert(!s->append.in_message && (s->is_dead || s->append.native));
+    mh_assert(s->is_dead || (!s->append.in_message && s->append.native));
     int rc = imap_session_check(s, err);
     if (rc == MH_OK)
         rc = too_big(s, msg, err);
@@ -446,7 +446,7 @@ int imap_append_end(struct mh_session *s, struct mh_err *err)
 
 int imap_append_cut(struct mh_session *s, struct mh_err *err)
 {
-    mh_assert(!s->append.in_message);
+    mh_assert(s->is_dead || !s->append.in_message);
     int rc = imap_session_check(s, err);
     return rc ? rc : cut(s, err);
 }

@@ -333,11 +333,9 @@ static void explain(const struct fetch_cmd *c, struct mh_err *why)
         why->reason = "vanished";
         return;
     }
-    (void)imap_cmd_refused(c->cmd, MH_EITEM, why);
-    if (!imap_code_is(c->cmd->code, strlen(c->cmd->code), "EXPUNGEISSUED"))
-        why->reason = "unreadable";
-    else
-        why->reason = "vanished";
+    bool is_gone = imap_code_is(c->cmd->code, strlen(c->cmd->code), "EXPUNGEISSUED");
+    if (imap_cmd_refused(c->cmd, MH_EITEM, why) == MH_EITEM)
+        why->reason = is_gone ? "vanished" : "unreadable";
 }
 
 /* The oldest command is answered: what of it did not come? waits */
@@ -345,7 +343,7 @@ static void retire(struct imap_fetching *f, const struct fetch_cmd *c)
 {
     struct mh_err why;
     explain(c, &why);
-    if (c->cmd->status != MH_ST_OK && why.code == MH_ELATER) {
+    if (why.code == MH_ELATER) {
         if (!f->rc)
             f->err = why;
         end_by(f, MH_ELATER);
@@ -367,9 +365,11 @@ static void retire(struct imap_fetching *f, const struct fetch_cmd *c)
     }
 }
 
-static void retire_answered(struct imap_fetching *f)
+/* Right behind a tagged answer, so that the sink hears of the messages in their order. */
+void imap_fetch_answered(struct mh_session *s)
 {
-    while (f->n_cmds > 0 && cmd_at(f, 0)->cmd->is_answered && !f->s->is_dead) {
+    struct imap_fetching *f = s->fetch;
+    while (f && f->n_cmds > 0 && cmd_at(f, 0)->cmd->is_answered && !s->is_dead) {
         struct fetch_cmd c = *cmd_at(f, 0);
         f->first_cmd = (f->first_cmd + 1) % IMAP_FETCH_WINDOW;
         f->n_cmds--;
@@ -392,7 +392,6 @@ static void drain(struct imap_fetching *f)
         }
         if (imap_session_read(s, &err) != MH_OK)
             break;
-        retire_answered(f);
     }
 }
 
@@ -419,7 +418,6 @@ static int run(struct imap_fetching *f, struct mh_err *err)
         if (rc || f->n_cmds == 0)
             break;
         rc = imap_session_read(f->s, err);
-        retire_answered(f);
     }
     return rc;
 }

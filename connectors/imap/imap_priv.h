@@ -296,7 +296,7 @@ struct imap_selected {
     struct mh_opened opened;
 };
 
-struct imap_fetching; /* read.c */
+struct imap_fetching; /* fetch.c */
 struct imap_batch;    /* append.c */
 
 /* A message that the server would not let in: its bytes go nowhere, its verdict comes behind its end. */
@@ -456,10 +456,12 @@ int imap_login(struct mh_session *s, const struct mh_endpoint *ep, const struct 
 /* sets s->caps */
 void imap_caps_fill(struct mh_session *s);
 
-/* read.c: what the dispatcher gives to a fetch. */
+/* fetch.c: what the dispatcher gives to a fetch, in the fetching task. Each may wait. */
 void imap_fetch_body(struct mh_session *s, struct mh_resp_event *ev);
 /* False: the FETCH response is not a fetch's. */
 bool imap_fetch_item(struct mh_session *s, const struct mh_resp_event *ev);
+/* A command was answered: perhaps one of the fetch's. */
+void imap_fetch_answered(struct mh_session *s);
 /* append.c */
 struct imap_appenduid {
     uint32_t uidvalidity;

@@ -121,6 +121,7 @@ static int tagged(struct mh_session *s, const struct mh_resp_event *ev, struct m
     else if (imap_code_is(ev->code, ev->code_len, "ALERT") && ev->status == MH_ST_OK)
         alert(s, ev);
     cmd_finish(s, cmd, ev);
+    imap_fetch_answered(s);
     return MH_OK;
 }
 

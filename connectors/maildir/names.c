@@ -112,10 +112,12 @@ int maildir_name_encode(enum maildir_layout layout, const char *path, struct mh_
                  : mh_err_set(err, MH_EFOLDER, "maildir", "the folder's name is empty or too deep");
     while (rc == 0 && !is_cut && mh_path_next(&cursor, &raw)) {
         mh_buf_reset(&part);
-        if (raw.len == 0)
+        if (mh_buf_failed(&raw))
+            rc = mh_err_nomem(err);
+        else if (raw.len == 0)
             rc = mh_err_set(err, MH_EFOLDER, "maildir", "a part of the folder's name is empty");
-        if (rc == 0)
-            rc = mh_buf_failed(&raw) ? mh_err_nomem(err) : encode_component(layout, &raw, &part, err);
+        else
+            rc = encode_component(layout, &raw, &part, err);
         size_t len = name_len_with(layout, native, &part);
         is_cut = len > MH_FILE_NAME_MAX_BYTES;
         if (rc == 0 && !is_cut) {

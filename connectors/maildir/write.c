@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Appending: tmp/ first, then cur/ under the final name. A batch is written, synced file by file,
- * renamed, and cur/ synced once.
+ * Appending: tmp/ first, then cur/ under the final name. A batch is written, synced, renamed, and
+ * cur/ synced once.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -172,16 +172,6 @@ static int move_to_cur(struct maildir_target *t, struct mh_file_out *o)
 
 /* --- a batch (worker thread) ------------------------------------------------------------------ */
 
-static void fail_all(struct mh_file_out *batch, int rc, const struct mh_err *err)
-{
-    for (struct mh_file_out *o = batch; o; o = o->next) {
-        if (!o->is_complete || o->rc < 0)
-            continue;
-        o->rc = rc;
-        o->err = *err;
-    }
-}
-
 static void write_batch(void *ctx, struct mh_file_out *batch)
 {
     struct mh_session *s = ctx;
@@ -191,20 +181,18 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
         o->rc = write_parts(t, o);
     int rc = batch_letters(t, batch, &err);
     if (rc < 0)
-        fail_all(batch, rc, &err);
+        mh_file_batch_fail(batch, rc, &err);
+    mh_file_batch_sync(batch);
     bool any = false;
     for (struct mh_file_out *o = batch; o; o = o->next) {
         if (!o->is_complete || o->rc < 0)
             continue;
-        if (fsync(o->fd) < 0)
-            o->rc = mh_file_out_errno(&o->err, errno, "cannot write the message to the disk");
-        if (o->rc == 0)
-            o->rc = move_to_cur(t, o);
+        o->rc = move_to_cur(t, o);
         any |= o->rc == 0;
     }
     if (any && fsync(t->cur_fd) < 0) {
         rc = mh_file_out_errno(&err, errno, "cannot write cur to the disk");
-        fail_all(batch, rc, &err);
+        mh_file_batch_fail(batch, rc, &err);
     }
 }
 

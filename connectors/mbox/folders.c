@@ -142,13 +142,13 @@ static int encode(const char *path, struct mh_buf *native, struct mh_err *err)
     if (!*path || mh_path_depth(path) > MH_FOLDER_DEPTH_MAX)
         rc = mh_err_set(err, MH_EFOLDER, "mbox", "the folder's name is empty or too deep");
     while (rc == 0 && mh_path_next(&cursor, &raw)) {
-        if (raw.len == 0)
+        if (mh_buf_failed(&raw))
+            rc = mh_err_nomem(err);
+        else if (raw.len == 0)
             rc = mh_err_set(err, MH_EFOLDER, "mbox", "a part of the folder's name is empty");
         if (native->len)
             mh_buf_addc(native, '/');
         (void)mh_file_name_encode(native, mh_buf_str(&raw), raw.len, &naming);
-        if (rc == 0 && mh_buf_failed(&raw))
-            rc = mh_err_nomem(err);
     }
     mh_buf_adds(native, MBOX_SUFFIX);
     mh_buf_done(&raw);

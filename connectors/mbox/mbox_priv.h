@@ -70,8 +70,7 @@ struct mbox_message {
     uint64_t start;
     uint64_t len;
     uint64_t next_at;     /* where the next From_ line is, or the end */
-    uint64_t wire_octets; /* in wire form */
-    uint64_t quoted;      /* lines ^>+From_ */
+    uint64_t bare_lf, crlf, quoted; /* of its octets (mail/file_form.h) */
     struct mh_date date;
     size_t keywords; /* offset in words; 0: none */
 };

@@ -75,7 +75,7 @@ static int scan_part(void *arg, struct mh_err *err)
     return mbox_scan_file(&sel->scan, sel->fd, job->limit, job->slab->data, &job->is_done, err);
 }
 
-/* What the index knows better: the exact length, and that LF is meant as LF. */
+/* What the index knows better: the exact length. A line end that it leaves out was added by us. */
 static void apply_index(struct mbox_selected *sel)
 {
     enum { TAIL_MAX = 4 }; /* the line end we may have added, and the empty line */
@@ -84,11 +84,9 @@ static void apply_index(struct mbox_selected *sel)
         const struct mh_file_record *rec = mh_file_index_find(sel->index, m->uid);
         if (!rec)
             continue;
-        if (rec->is_raw)
-            m->wire_octets = m->len - m->quoted;
         uint64_t room = m->next_at - m->start;
         if (rec->has_octets && rec->octets <= room && room - rec->octets <= TAIL_MAX) {
-            m->wire_octets = m->wire_octets + rec->octets - m->len;
+            m->bare_lf -= rec->octets < m->len ? MH_MIN(m->len - rec->octets, m->bare_lf) : 0;
             m->len = rec->octets;
         }
     }
@@ -158,6 +156,12 @@ int mbox_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
     return 0;
 }
 
+static uint64_t wire_octets(const struct mbox_message *m, bool is_raw)
+{
+    bool is_unix = m->bare_lf && !m->crlf;
+    return m->len - m->quoted + (is_unix && !is_raw ? m->bare_lf : 0);
+}
+
 /* --- scanning --------------------------------------------------------------------------------- */
 
 static int add_item(const struct mbox_selected *sel, const struct mbox_message *m,
@@ -166,8 +170,10 @@ static int add_item(const struct mbox_selected *sel, const struct mbox_message *
     const struct mh_file_record *rec = mh_file_index_find(sel->index, m->uid);
     const char *words = sel->scan.words.data + m->keywords;
     size_t words_len = strlen(words);
-    struct mh_item item = {
-        .uid = m->uid, .size = m->wire_octets, .date = m->date, .flags = m->flags};
+    struct mh_item item = {.uid = m->uid,
+                           .size = wire_octets(m, rec && rec->is_raw),
+                           .date = m->date,
+                           .flags = m->flags};
     if (rec) {
         item.flags = rec->flags;
         item.date = rec->date.is_set ? rec->date : m->date;

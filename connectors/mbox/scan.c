@@ -167,11 +167,10 @@ static int end_message(struct mbox_scan *s, uint64_t next_at, struct mh_err *err
         s->cap = cap;
     }
     struct mbox_message *m = &s->cur;
-    unsigned flags = MH_FORM_UNQUOTE;
-    flags |= mh_form_scan_is_unix(&s->form) ? MH_FORM_TO_CRLF : 0u;
     m->next_at = next_at;
+    m->bare_lf = s->form.bare_lf;
+    m->crlf = s->form.crlf;
     m->quoted = s->form.quoted;
-    m->wire_octets = mh_form_octets(&s->form, flags);
     m->ident = mbox_ident_end(&s->ident);
     int rc = mbox_counts_add(&s->counts, m->ident, &m->nth, err);
     if (rc < 0)

@@ -82,6 +82,11 @@ int mh_file_quota(int fd, struct mh_quota *out, struct mh_err *err) MH_MUST_CHEC
 
 /* For the ops: writes all of OUT's parts as they are to OUT->fd and scans them. */
 int mh_file_out_write(struct mh_file_out *out, struct mh_err *err) MH_MUST_CHECK;
+/* Puts the complete messages of BATCH, each in the file of its fd, on the disk; sets rc and err of those
+ * that fail. */
+void mh_file_batch_sync(struct mh_file_out *batch);
+/* Gives all complete messages of BATCH that have no error yet this one. */
+void mh_file_batch_fail(struct mh_file_out *batch, int rc, const struct mh_err *err);
 /* The verdict for a failed system call: no space is MH_ELATER, a name or size that the file system
  * does not take MH_EITEM, everything else stops the mailbox. */
 int mh_file_out_errno(struct mh_err *err, int errnum, const char *what);

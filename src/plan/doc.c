@@ -204,7 +204,7 @@ static int add_scalar(struct builder *b, const yaml_event_t *e)
     int rc = refuse_extras(b, e, e->data.scalar.anchor, e->data.scalar.tag);
     if (rc == 0)
         rc = make_node(b, e, PLAN_SCALAR, &n);
-    return rc ? rc : attach(b, n);
+    return n ? attach(b, n) : rc;
 }
 
 static int add_container(struct builder *b, const yaml_event_t *e, enum plan_node_kind kind,
@@ -217,7 +217,7 @@ static int add_container(struct builder *b, const yaml_event_t *e, enum plan_nod
                        PLAN_DOC_DEPTH_MAX);
     if (rc == 0)
         rc = make_node(b, e, kind, &n);
-    if (rc == 0)
+    if (n)
         rc = attach(b, n);
     if (rc == 0)
         b->stack[b->depth++] = (struct frame){n, NULL};

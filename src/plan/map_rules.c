@@ -111,14 +111,14 @@ static char *describe(const struct mh_map_rule *rule)
     struct mh_buf b = MH_BUF_INIT;
     if (rule->role != MH_ROLE_NONE) {
         mh_buf_addf(&b, "role %s", mh_role_name(rule->role));
-    } else {
+    } else if (rule->match) {
         mh_buf_adds(&b, "match \"");
         mh_buf_add_printable(&b, rule->match, strlen(rule->match));
         mh_buf_adds(&b, "\"");
     }
     if (rule->skip) {
         mh_buf_adds(&b, " skip");
-    } else {
+    } else if (rule->to) {
         mh_buf_adds(&b, " to \"");
         mh_buf_add_printable(&b, rule->to, strlen(rule->to));
         mh_buf_adds(&b, "\"");

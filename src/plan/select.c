@@ -260,7 +260,7 @@ static bool values_equal(const char *cell, const char *value)
 
 bool plan_select_matches(const struct mh_select *s, char *const *cells)
 {
-    bool stack[OPS_MAX];
+    bool stack[OPS_MAX] = {false};
     size_t top = 0;
     mh_assert(s->is_bound);
     for (size_t i = 0; i < s->n; i++) {
@@ -269,6 +269,7 @@ bool plan_select_matches(const struct mh_select *s, char *const *cells)
             stack[top++] = values_equal(cells[op->index], op->value) == (op->kind == OP_EQUAL);
             continue;
         }
+        mh_assert(top >= 2); /* the parser pushes both sides first */
         bool right = stack[--top];
         stack[top - 1] = op->kind == OP_AND ? stack[top - 1] && right : stack[top - 1] || right;
     }

@@ -160,7 +160,7 @@ static int read_command(struct plan_reader *r, const struct plan_node *node, voi
         if (rc == 0)
             rc = plan_strings_add(&argv, n->text, n->len, r->err);
     }
-    if (rc == 0 && strstr(argv.v[0], "{user}"))
+    if (rc == 0 && argv.v && strstr(argv.v[0], "{user}"))
         rc = plan_node_fail(r, node->first,
                             "{user} stands for arguments of password-command, not "
                             "for the program");
