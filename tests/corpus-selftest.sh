@@ -313,17 +313,25 @@ check "work day: another day follows" "$corpus" "${demo[@]}" --seed 7 --maildir 
 
 # --- IMAP -----------------------------------------------------------------------------------------
 
-# ask COMMAND: what the server says to one command, as the first user.
+# say TAG COMMAND: one command over descriptor 3, and its answer to the end.
+say() {
+    local line
+    printf '%s %s\r\n' "$1" "$2" >&3
+    while IFS= read -r -t 60 line <&3; do
+        printf '%s\n' "${line%$'\r'}"
+        [[ $line != "$1 "* ]] || return 0
+    done
+    return 1
+}
+
+# ask COMMAND: what the server says to one command, as the first user. Courier forgets what stands behind a LOGIN
+# that it has not answered yet, so one waits.
 ask() {
-    local user line
+    local user
     # shellcheck disable=SC2059 # it is a format
     user=$(printf "$user_format" 1)
     exec 3<>"/dev/tcp/${imap%:*}/${imap##*:}" || return 1
-    printf 'a LOGIN "%s" "%s"\r\nb %s\r\nc LOGOUT\r\n' "$user" "$password" "$1" >&3
-    while IFS= read -r line <&3; do
-        printf '%s\n' "${line%$'\r'}"
-        [[ $line != c\ * ]] || break
-    done
+    say a "LOGIN \"$user\" \"$password\"" && say b "$1" && say c LOGOUT
     exec 3<&-
 }
 

@@ -22,12 +22,12 @@ struct eml_entry {
 };
 
 struct eml_selected {
-    int dir_fd;                   /* -1: none selected */
-    char *native;                 /* owned */
-    struct eml_entry *entries;    /* owned, by uid */
+    int dir_fd;                /* -1: none selected */
+    char *native;              /* owned */
+    struct eml_entry *entries; /* owned, by uid */
     size_t n, cap;
-    struct mh_buf names;          /* NUL-terminated, one after the other */
-    struct mh_file_index *index;  /* owned */
+    struct mh_buf names;         /* NUL-terminated, one after the other */
+    struct mh_file_index *index; /* owned */
 };
 
 struct mh_session {

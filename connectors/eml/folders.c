@@ -203,8 +203,8 @@ static int list(void *arg, struct mh_err *err)
         struct found one = {1, is_there ? (uint64_t)st.st_size : 0};
         rc = add_folder(job, EML_ROOT, &one, err);
     } else {
-        job->has_inbox = fstatat(s->root_fd, "INBOX", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                         S_ISDIR(st.st_mode);
+        job->has_inbox =
+            fstatat(s->root_fd, "INBOX", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
         int fd = openat(s->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         rc = fd < 0 ? mh_err_sys(err, MH_EMAILBOX, "eml", errno, "cannot list the folders")
                     : list_dir(job, fd, EML_ROOT, 0, err);

@@ -112,9 +112,8 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
     for (struct mh_file_out *o = batch; o; o = o->next)
         if (o->is_complete && o->rc == 0)
             add_line(o, &lines);
-    int rc = lines.len || lines.failed
-                 ? mh_file_append_text(s->target_fd, EML_INDEX, &lines, &err)
-                 : 0;
+    int rc =
+        lines.len || lines.failed ? mh_file_append_text(s->target_fd, EML_INDEX, &lines, &err) : 0;
     if (rc < 0)
         mh_file_batch_fail(batch, rc, &err);
     else

@@ -45,8 +45,8 @@ void maildir_info_parse(const char *name, struct maildir_info *out)
 {
     *out = (struct maildir_info){.base_len = strcspn(name, ":")};
     uint64_t raw = 0;
-    out->has_size = field(name, out->base_len, 'W', &out->size) ||
-                    field(name, out->base_len, 'S', &out->size);
+    out->has_size =
+        field(name, out->base_len, 'W', &out->size) || field(name, out->base_len, 'S', &out->size);
     out->is_raw = field(name, out->base_len, 'R', &raw) && raw == 1;
     for (const char *p = info_letters(name, out->base_len); is_letter(*p); p++) {
         out->is_passed |= *p == 'P';

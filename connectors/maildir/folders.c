@@ -307,8 +307,8 @@ static int subscribe(void *arg, struct mh_err *err)
     struct subscribe_job *job = arg;
     struct mh_buf text = MH_BUF_INIT;
     struct mh_buf line = MH_BUF_INIT;
-    int rc = mh_file_read_all(job->s->root_fd, SUBSCRIPTIONS_FILE, SUBSCRIPTIONS_MAX_BYTES, &text,
-                              err);
+    int rc =
+        mh_file_read_all(job->s->root_fd, SUBSCRIPTIONS_FILE, SUBSCRIPTIONS_MAX_BYTES, &text, err);
     if (rc == 0 || rc == MH_ENOENT) {
         subscription_name(job->s, job->native, is_version_2(&text), &line);
         bool is_there = has_line(&text, &line);

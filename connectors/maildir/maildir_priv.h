@@ -74,14 +74,14 @@ void maildir_info_format(struct mh_buf *b, const char *name, const struct maildi
 
 struct maildir_entry {
     uint64_t uid;
-    size_t name;  /* offset in names */
-    bool is_new;  /* in new/, not in cur/ */
+    size_t name; /* offset in names */
+    bool is_new; /* in new/, not in cur/ */
 };
 
 /* The selected folder. */
 struct maildir_selected {
-    int dir_fd, cur_fd, new_fd; /* -1: none */
-    char *native;               /* owned; NULL: none selected */
+    int dir_fd, cur_fd, new_fd;    /* -1: none */
+    char *native;                  /* owned; NULL: none selected */
     struct maildir_entry *entries; /* owned, by uid */
     size_t n, cap;
     struct mh_buf names; /* NUL-terminated, one after the other */

@@ -18,8 +18,8 @@ static const struct mh_file_naming namings[] = {
 /* The names of the boxes inside a folder, which in fs layout stand beside its children. */
 static bool is_box_name(const char *s, size_t len)
 {
-    return len == 3 && (memcmp(s, "cur", 3) == 0 || memcmp(s, "new", 3) == 0 ||
-                        memcmp(s, "tmp", 3) == 0);
+    return len == 3 &&
+           (memcmp(s, "cur", 3) == 0 || memcmp(s, "new", 3) == 0 || memcmp(s, "tmp", 3) == 0);
 }
 
 /* --- one component ---------------------------------------------------------------------------- */
@@ -170,6 +170,6 @@ int maildir_name_decode(enum maildir_layout layout, const char *native, struct m
 int maildir_open_folder(int root_fd, const char *native, bool create, int *fd_out,
                         struct mh_err *err)
 {
-    return mh_file_open_dir(root_fd, strcmp(native, MAILDIR_ROOT) == 0 ? "" : native, create, fd_out,
-                            err);
+    return mh_file_open_dir(root_fd, strcmp(native, MAILDIR_ROOT) == 0 ? "" : native, create,
+                            fd_out, err);
 }

@@ -414,9 +414,9 @@ static int change_entry(struct flags_job *job, struct maildir_entry *e, struct m
     if (rc == 0 && (e->is_new || strcmp(mh_buf_str(&name), old) != 0)) {
         if (renameat(e->is_new ? sel->new_fd : sel->cur_fd, old, sel->cur_fd, mh_buf_str(&name)) <
             0) {
-            rc = errno == ENOENT ? 1
-                                 : mh_err_sys(err, MH_EFOLDER, "maildir", errno,
-                                              "cannot rename %s", old);
+            rc = errno == ENOENT
+                     ? 1
+                     : mh_err_sys(err, MH_EFOLDER, "maildir", errno, "cannot rename %s", old);
         } else {
             e->is_new = false;
             e->name = sel->names.len;
@@ -454,14 +454,14 @@ int maildir_store_flags(struct mh_session *s, const uint64_t *uids, size_t n, bo
 {
     mh_assert(s->sel.native);
     const char *words = keywords ? keywords : "";
-    struct flags_job job = {.s = s,
-                            .uids = uids,
-                            .n = n,
-                            .add = add,
-                            .flags = flags,
-                            .keywords = words,
-                            .passed = mh_file_words_have(words, strlen(words),
-                                                      PASSED_KEYWORD, strlen(PASSED_KEYWORD))};
+    struct flags_job job = {
+        .s = s,
+        .uids = uids,
+        .n = n,
+        .add = add,
+        .flags = flags,
+        .keywords = words,
+        .passed = mh_file_words_have(words, strlen(words), PASSED_KEYWORD, strlen(PASSED_KEYWORD))};
     int rc = mh_file_run(store_flags, &job, err);
     if (job.n_lost && add)
         mh_log(s->env->log, MH_LOG_WARNING,

@@ -102,8 +102,8 @@ int mbox_journal_remove(int dir_fd, const char *file, struct mh_err *err)
 
 /* --- files and names -------------------------------------------------------------------------- */
 
-int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir_fd_out, int *fd_out,
-                   char **file_out, struct mh_err *err)
+int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir_fd_out,
+                   int *fd_out, char **file_out, struct mh_err *err)
 {
     const char *name = NULL;
     int dir_fd = -1;
@@ -178,8 +178,8 @@ static int decode(const char *native, struct mh_buf *path, struct mh_err *err)
     return mh_buf_failed(path) ? mh_err_nomem(err) : 0;
 }
 
-static int take_names(struct mh_buf *path, struct mh_buf *native, char **path_out, char **native_out,
-                      struct mh_err *err)
+static int take_names(struct mh_buf *path, struct mh_buf *native, char **path_out,
+                      char **native_out, struct mh_err *err)
 {
     *path_out = mh_buf_take(path);
     *native_out = mh_buf_take(native);
@@ -262,7 +262,8 @@ static int list_dir(struct list_job *job, int fd, const char *prefix, unsigned d
         else if (S_ISREG(st.st_mode) && has_suffix(e->d_name))
             rc = add_folder(job, native, (uint64_t)st.st_size, err);
         else if (S_ISDIR(st.st_mode) && depth < MH_FOLDER_DEPTH_MAX) {
-            int child = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+            int child =
+                openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
             rc = child < 0 ? mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot open %s", native)
                            : list_dir(job, child, native, depth + 1, err);
         }

@@ -7,9 +7,17 @@
 
 /* Fields that mail programs add to or change in messages of an mbox. */
 static const char *const volatile_fields[] = {
-    "Status",         "X-Status",         "X-Keywords",   "X-UID",
-    "X-IMAP",         "X-IMAPbase",       "Lines",        "Content-Length",
-    "X-Mozilla-Keys", "X-Mozilla-Status", "X-Mozilla-Status2",
+    "Status",
+    "X-Status",
+    "X-Keywords",
+    "X-UID",
+    "X-IMAP",
+    "X-IMAPbase",
+    "Lines",
+    "Content-Length",
+    "X-Mozilla-Keys",
+    "X-Mozilla-Status",
+    "X-Mozilla-Status2",
 };
 
 int mbox_ident_init(struct mbox_ident *i, struct mh_err *err)

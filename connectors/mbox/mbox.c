@@ -25,8 +25,8 @@ static int open_single(struct mh_session *s, const char *path, bool create, stru
     const char *slash = strrchr(path, '/');
     char *dir = slash ? mh_strndup(path, (size_t)(slash - path) + 1) : mh_strdup(".");
     s->single = mh_strdup(slash ? slash + 1 : path);
-    int rc = dir && s->single ? mh_file_open_root(dir, create, &s->root_fd, err)
-                              : mh_err_nomem(err);
+    int rc =
+        dir && s->single ? mh_file_open_root(dir, create, &s->root_fd, err) : mh_err_nomem(err);
     mh_free(dir);
     return rc;
 }

@@ -65,11 +65,11 @@ struct mbox_message {
     uint64_t uid;
     uint64_t ident;
     uint32_t nth;
-    uint8_t flags; /* of the Status fields */
+    uint8_t flags;    /* of the Status fields */
     uint64_t from_at; /* the From_ line */
     uint64_t start;
     uint64_t len;
-    uint64_t next_at;     /* where the next From_ line is, or the end */
+    uint64_t next_at;               /* where the next From_ line is, or the end */
     uint64_t bare_lf, crlf, quoted; /* of its octets (mail/file_form.h) */
     struct mh_date date;
     size_t keywords; /* offset in words; 0: none */
@@ -86,9 +86,9 @@ struct mbox_scan {
     struct mbox_message cur;
     char head[MBOX_HEAD_MAX]; /* of the present line */
     size_t head_len;
-    uint64_t at;       /* offset of the next octet */
-    uint64_t line_at;  /* where the present line begins */
-    uint64_t line_len; /* of it so far */
+    uint64_t at;        /* offset of the next octet */
+    uint64_t line_at;   /* where the present line begins */
+    uint64_t line_len;  /* of it so far */
     unsigned blank_len; /* an empty line held back: it may belong to the next From_ line */
     bool is_pending;    /* nothing of the present line was given to the message yet */
     bool is_from_rest;  /* the present line is a From_ line, decided already */
@@ -114,8 +114,8 @@ int mbox_scan_file(struct mbox_scan *s, int fd, uint64_t limit, unsigned char *b
 struct mh_session;
 
 /* Opens a folder's mbox and the directory it is in; *FILE_OUT is its name there (caller frees). */
-int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir_fd_out, int *fd_out,
-                   char **file_out, struct mh_err *err);
+int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir_fd_out,
+                   int *fd_out, char **file_out, struct mh_err *err);
 /* The length before an unfinished append, UINT64_MAX without one. */
 int mbox_journal_read(int dir_fd, const char *file, uint64_t *end_out, struct mh_err *err);
 int mbox_journal_write(int dir_fd, const char *file, uint64_t end, struct mh_err *err);

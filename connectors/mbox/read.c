@@ -38,9 +38,9 @@ static struct mbox_message *find_message(const struct mbox_selected *sel, uint64
 {
     struct mbox_message key = {.uid = uid};
     struct mbox_message *pkey = &key;
-    struct mbox_message **found =
-        sel->scan.n ? bsearch(&pkey, sel->by_uid, sel->scan.n, sizeof(struct mbox_message *), by_uid)
-                    : NULL;
+    struct mbox_message **found = sel->scan.n ? bsearch(&pkey, sel->by_uid, sel->scan.n,
+                                                        sizeof(struct mbox_message *), by_uid)
+                                              : NULL;
     return found ? *found : NULL;
 }
 

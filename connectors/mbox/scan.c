@@ -103,8 +103,9 @@ static void read_field(struct mbox_scan *s)
         char letter;
         uint8_t flag;
     } letters[] = {
-        {"Status", 'R', MH_SEEN},      {"Status", 'D', MH_DELETED},   {"X-Status", 'A', MH_ANSWERED},
-        {"X-Status", 'F', MH_FLAGGED}, {"X-Status", 'D', MH_DELETED}, {"X-Status", 'T', MH_DRAFT},
+        {"Status", 'R', MH_SEEN},       {"Status", 'D', MH_DELETED},
+        {"X-Status", 'A', MH_ANSWERED}, {"X-Status", 'F', MH_FLAGGED},
+        {"X-Status", 'D', MH_DELETED},  {"X-Status", 'T', MH_DRAFT},
     };
     const char *value = NULL;
     size_t len = 0;

@@ -398,7 +398,8 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
     rc = commit(t, batch, &err);
     bool goes_on = rc == 0 && !last->is_complete && last->rc == 0;
     if (goes_on)
-        rc = mbox_journal_write(t->dir_fd, t->file, ((struct progress *)last->state)->from_at, &err);
+        rc =
+            mbox_journal_write(t->dir_fd, t->file, ((struct progress *)last->state)->from_at, &err);
     if (rc < 0)
         fail_batch(t, batch, rc, &err);
     if (rc < 0 || !goes_on)

@@ -22,7 +22,7 @@ struct mh_session {
     const struct mh_env *env; /* borrowed */
     struct mem_store *store;
     struct mh_caps caps;
-    bool is_dead; /* the connection was lost */
+    bool is_dead;                /* the connection was lost */
     struct mem_folder *selected; /* borrowed: the store */
     struct mem_folder *target;
     struct mh_append_sink *sink; /* borrowed */
@@ -239,8 +239,7 @@ static struct mem_folder *need_folder(struct mh_session *s, const struct mh_fold
                                       int *rc_out, struct mh_err *err)
 {
     struct mem_folder *f = mem_folder_find(s->store, folder->native);
-    *rc_out =
-        f ? 0 : mh_err_set(err, MH_ENOENT, "mem", "there is no folder %s", folder->native);
+    *rc_out = f ? 0 : mh_err_set(err, MH_ENOENT, "mem", "there is no folder %s", folder->native);
     return f;
 }
 

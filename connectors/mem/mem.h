@@ -22,15 +22,15 @@ struct mh_mem_options {
     bool special_use;
     bool acl, metadata;
     bool append_sync_literal;
-    uint64_t append_limit;   /* octets; 0 = none; larger messages are refused by append_begin() */
-    uint64_t quota_bytes;    /* 0 = none; above it messages get MH_ELATER, reason "quota" */
+    uint64_t append_limit; /* octets; 0 = none; larger messages are refused by append_begin() */
+    uint64_t quota_bytes;  /* 0 = none; above it messages get MH_ELATER, reason "quota" */
 
     /* how it fails; all counts start with the configuration */
-    uint64_t refuse_nth;     /* this message (1 = first) is refused, once; 0 = none */
-    uint64_t refuse_octets;  /* each message of this length is refused; 0 = none */
-    int refuse_code;         /* the verdict for both: MH_EITEM, MH_ELATER, … */
+    uint64_t refuse_nth;       /* this message (1 = first) is refused, once; 0 = none */
+    uint64_t refuse_octets;    /* each message of this length is refused; 0 = none */
+    int refuse_code;           /* the verdict for both: MH_EITEM, MH_ELATER, … */
     const char *refuse_reason; /* static slug, or NULL */
-    uint64_t lose_answer_nth; /* this message is stored, then the connection is lost; once */
+    uint64_t lose_answer_nth;  /* this message is stored, then the connection is lost; once */
     uint64_t drop_fetch_at;  /* the connection is lost before this octet (1 = first) of all that is
                                 fetched; once; 0 = never */
     uint64_t drop_append_at; /* the same for what is appended: nothing of that message is stored */
@@ -50,9 +50,9 @@ bool mh_mem_expunge(const char *name, const char *path, uint64_t uid);
 bool mh_mem_renumber(const char *name, const char *path);
 
 struct mh_mem_stats {
-    uint64_t appends;  /* messages begun since the configuration */
-    uint64_t stored;   /* messages stored since */
-    uint64_t batches;  /* cuts with something to store */
+    uint64_t appends; /* messages begun since the configuration */
+    uint64_t stored;  /* messages stored since */
+    uint64_t batches; /* cuts with something to store */
     uint64_t largest_batch;
     uint64_t fetched;  /* messages given away whole */
     uint64_t messages; /* in the store now */

@@ -20,6 +20,8 @@
 
 struct loop_thread {
     pthread_t thread;
+    struct mh_loop
+        *loop; /* made in the thread, freed when it was joined: we still talk to it till then */
     struct mh_sched *sched;
     struct mh_loops *all;
     struct mh_err err;
@@ -45,16 +47,14 @@ static void tell_ready(struct loop_thread *t)
 static void *loop_main(void *arg)
 {
     struct loop_thread *t = arg;
-    struct mh_loop *loop = NULL;
-    t->code = mh_loop_new(&loop, &t->err);
+    t->code = mh_loop_new(&t->loop, &t->err);
     if (t->code == MH_OK) {
-        t->sched = mh_loop_sched(loop);
+        t->sched = mh_loop_sched(t->loop);
         mh_sched_hold(t->sched);
     }
     tell_ready(t);
     if (t->code == MH_OK)
         mh_sched_run(t->sched);
-    mh_loop_free(loop);
     return NULL;
 }
 
@@ -64,6 +64,7 @@ static void loops_end(struct mh_loops *l)
         if (l->threads[i].code == MH_OK)
             mh_sched_release(l->threads[i].sched);
         (void)pthread_join(l->threads[i].thread, NULL);
+        mh_loop_free(l->threads[i].loop);
     }
     mh_free(l);
 }

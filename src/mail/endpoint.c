@@ -131,7 +131,7 @@ static int decode(struct part p, const char *what, char **out, struct mh_err *er
             int high = i + 2 < p.len ? hex_value(p.s[i + 1]) : -1;
             int low = i + 2 < p.len ? hex_value(p.s[i + 2]) : -1;
             bool ok = high >= 0 && low >= 0;
-            c = (char)(ok ? high << 4 | low : '%');
+            c = (char)(ok ? high * 16 + low : '%');
             if (!ok)
                 rc = USAGE(err,
                            "%s has a '%%' without two hex digits: write %%25 for a percent sign",

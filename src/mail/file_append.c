@@ -202,8 +202,8 @@ static void writer_task(void *arg)
 
 /* --- the contract ----------------------------------------------------------------------------- */
 
-int mh_file_writer_new(const struct mh_file_writer_ops *ops, void *ctx,
-                       struct mh_file_writer **out, struct mh_err *err)
+int mh_file_writer_new(const struct mh_file_writer_ops *ops, void *ctx, struct mh_file_writer **out,
+                       struct mh_err *err)
 {
     struct mh_file_writer *w = mh_zalloc(sizeof *w);
     if (!w)
@@ -413,12 +413,13 @@ void mh_file_batch_fail(struct mh_file_out *batch, int rc, const struct mh_err *
 }
 
 /*
- * Many files cost one wait with syncfs() and one wait each with fsync() (measured: 0.4 s against 8 s
- * for 1,000). syncfs() reports lost writes since Linux 5.8; when it fails, fsync() finds whose they are.
+ * Many files cost one wait with syncfs() and one wait each with fsync() (1,000 files of 2 KB in
+ * batches of 250 on ext4: 1.5 s against 3.6 s; in batches of 10 there is no difference). syncfs()
+ * reports lost writes since Linux 5.8; when it fails, fsync() finds whose they are.
  */
 void mh_file_batch_sync(struct mh_file_out *batch)
 {
-    enum { FEW = 4 };
+    enum { FEW = 10 };
     size_t n = 0;
     int fd = -1;
     for (const struct mh_file_out *o = batch; o; o = o->next) {

@@ -27,16 +27,16 @@ struct mh_file_slices {
 
 /* A message on its way to the disk. */
 struct mh_file_out {
-    struct mh_file_out *next; /* in the batch */
-    struct mh_append what;    /* keywords: owned copy, never NULL */
+    struct mh_file_out *next;    /* in the batch */
+    struct mh_append what;       /* keywords: owned copy, never NULL */
     struct mh_file_slices parts; /* to be written now */
     bool is_complete;            /* nothing follows `parts` */
-    struct mh_form_scan scan; /* of what mh_file_out_write() wrote */
+    struct mh_form_scan scan;    /* of what mh_file_out_write() wrote */
     /* The connector's, kept from batch to batch; zero at first. */
-    int fd;             /* -1 at first */
-    char *name;         /* owned, freed with mh_free() */
-    uint64_t offset;    /* where it begins */
-    void *state;        /* freed by the connector's release() */
+    int fd;          /* -1 at first */
+    char *name;      /* owned, freed with mh_free() */
+    uint64_t offset; /* where it begins */
+    void *state;     /* freed by the connector's release() */
     /* The verdict, set by the ops for complete messages. */
     int rc;
     struct mh_err err; /* with rc < 0 */
@@ -60,8 +60,8 @@ struct mh_file_writer_ops {
 
 struct mh_file_writer;
 
-int mh_file_writer_new(const struct mh_file_writer_ops *ops, void *ctx,
-                       struct mh_file_writer **out, struct mh_err *err) MH_MUST_CHECK;
+int mh_file_writer_new(const struct mh_file_writer_ops *ops, void *ctx, struct mh_file_writer **out,
+                       struct mh_err *err) MH_MUST_CHECK;
 /* waits: for the batch that is being written. What is still queued is not stored and its verdict is
  * MH_ERETRY: every message that was begun gets exactly one verdict. */
 void mh_file_writer_close(struct mh_file_writer *w);

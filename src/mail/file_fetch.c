@@ -223,8 +223,8 @@ static int fill_changed(struct reader *r, struct arena *a, struct mh_err *err)
 {
     while (put_segment(r, a)) {
         if (r->in_at < r->in_len) {
-            r->in_at += mh_form_next(&r->form, r->scratch->data + r->in_at, r->in_len - r->in_at,
-                                     &r->seg);
+            r->in_at +=
+                mh_form_next(&r->form, r->scratch->data + r->in_at, r->in_len - r->in_at, &r->seg);
         } else if (r->at < r->extent.len) {
             size_t len = (size_t)MH_MIN(r->extent.len - r->at, MH_SLAB_BYTES);
             int rc = read_next(r, r->scratch->data, len, err);

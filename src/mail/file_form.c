@@ -35,7 +35,8 @@ static enum look line_look(struct mh_form_line *line, unsigned char c)
 
 /* --- scanning --------------------------------------------------------------------------------- */
 
-static void scan_line_end(struct mh_form_scan *s, const unsigned char *lf, const unsigned char *start)
+static void scan_line_end(struct mh_form_scan *s, const unsigned char *lf,
+                          const unsigned char *start)
 {
     bool has_cr = lf > start ? lf[-1] == '\r' : s->after_cr;
     if (has_cr)

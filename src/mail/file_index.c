@@ -153,8 +153,12 @@ static void unescape(struct field *f)
     for (size_t i = 0; i < f->len; i++) {
         int high = f->s[i] == '%' && i + 2 < f->len ? hex_value(f->s[i + 1]) : -1;
         int low = high >= 0 ? hex_value(f->s[i + 2]) : -1;
-        f->s[n++] = low < 0 ? f->s[i] : (char)(high << 4 | low);
-        i += low < 0 ? 0 : 2;
+        if (low < 0) {
+            f->s[n++] = f->s[i];
+        } else {
+            f->s[n++] = (char)(high * 16 + low);
+            i += 2;
+        }
     }
     f->len = n;
 }
@@ -186,8 +190,9 @@ static bool parse_date(const struct field *f, struct mh_date *d)
     if (f->len != 25 || f->s[4] != '-' || f->s[7] != '-' || f->s[10] != 'T' || f->s[22] != ':' ||
         !mh_parse_u64(f->s + 5, 2, 12, &month) || month == 0)
         return false;
-    char imap[26] = {f->s[8], f->s[9], '-', names[month * 3 - 3], names[month * 3 - 2],
-                     names[month * 3 - 1], '-'};
+    char imap[26] = {
+        f->s[8], f->s[9], '-', names[month * 3 - 3], names[month * 3 - 2], names[month * 3 - 1],
+        '-'};
     memcpy(imap + 7, f->s, 4);
     imap[11] = ' ';
     memcpy(imap + 12, f->s + 11, 8);
@@ -410,8 +415,9 @@ int mh_file_folders_finish(struct mh_folders *l, const struct mh_log *log, struc
             first = i;
             continue;
         }
-        char *path = mh_asprintf("%s~%016llx", f->path, (unsigned long long)mh_uid_from_name(
-                                                            f->native, strlen(f->native)));
+        char *path =
+            mh_asprintf("%s~%016llx", f->path,
+                        (unsigned long long)mh_uid_from_name(f->native, strlen(f->native)));
         if (!path)
             return mh_err_nomem(err);
         mh_log(log, MH_LOG_WARNING, "two directories stand for the folder %s: one is read as %s",

@@ -31,7 +31,7 @@ static int escape_value(const char *s, size_t len)
 {
     if (len < 3 || s[0] != '%' || hex_value(s[1]) < 0 || hex_value(s[2]) < 0)
         return -1;
-    return hex_value(s[1]) << 4 | hex_value(s[2]);
+    return hex_value(s[1]) * 16 + hex_value(s[2]);
 }
 
 static bool is_extension(const char *s, size_t len, const char *extension)
@@ -146,8 +146,9 @@ static int make_path(const char *path, struct mh_err *err)
     if (errnum == 0 && mkdir(part, 0700) < 0 && errno != EEXIST)
         errnum = errno;
     mh_free(part);
-    return errnum ? mh_err_sys(err, MH_EMAILBOX, "file", errnum, "cannot make the directory %s", path)
-                  : 0;
+    return errnum
+               ? mh_err_sys(err, MH_EMAILBOX, "file", errnum, "cannot make the directory %s", path)
+               : 0;
 }
 
 int mh_file_open_root(const char *path, bool create, int *fd_out, struct mh_err *err)

@@ -21,7 +21,7 @@ static int escape_value(const char *s, size_t len)
         return -1;
     int high = hex_value(s[1]);
     int low = hex_value(s[2]);
-    return high < 0 || low < 0 ? -1 : high << 4 | low;
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
 void mh_path_add_component(struct mh_buf *b, const char *raw, size_t len)

@@ -14,7 +14,7 @@ enum {
 
 struct mh_deflate {
     z_stream in, out;
-    bool in_is_full;     /* the last decode filled its room */
+    bool in_is_full;     /* the last decode filled its room, or met the end */
     bool out_is_pending; /* encoded since the last complete flush */
 };
 
@@ -70,8 +70,10 @@ int mh_deflate_decode(struct mh_deflate *z, const void *in, size_t in_len, void 
     int rc = inflate(&z->in, Z_SYNC_FLUSH);
     step->used = in_len - z->in.avail_in;
     step->made = out_len - z->in.avail_out;
-    z->in_is_full = z->in.avail_out == 0;
-    if (rc == Z_OK || rc == Z_BUF_ERROR || (rc == Z_STREAM_END && step->made > 0))
+    bool is_over = rc != Z_OK && rc != Z_BUF_ERROR;
+    /* What came out before the stream ended or broke is good; the next call tells the end again. */
+    z->in_is_full = z->in.avail_out == 0 || is_over;
+    if (!is_over || step->made > 0)
         return MH_OK;
     if (rc == Z_MEM_ERROR)
         return mh_err_nomem(err);

@@ -29,7 +29,7 @@ static bool is_atom(const char *s)
 static const struct mh_keyword_rule *find_rule(const struct mh_keyword_map *m, const char *word,
                                                size_t len)
 {
-    for (size_t i = 0; m && i < m->n; i++) {
+    for (size_t i = 0; i < m->n; i++) {
         if (mh_mem_ieq(word, len, m->v[i].from))
             return &m->v[i];
     }
@@ -98,7 +98,7 @@ static void add_word(struct mh_buf *b, size_t start, const char *word, size_t le
 /* The spelling of WORD as a rule makes it, NULL if none does: only those can come up twice. */
 static const char *find_made(const struct mh_keyword_map *m, const char *word, size_t len)
 {
-    for (size_t i = 0; m && i < m->n; i++) {
+    for (size_t i = 0; i < m->n; i++) {
         if (m->v[i].to && mh_mem_ieq(word, len, m->v[i].to))
             return m->v[i].to;
     }
@@ -108,6 +108,8 @@ static const char *find_made(const struct mh_keyword_map *m, const char *word, s
 bool mh_map_keywords(const struct mh_keyword_map *m, const char *in, struct mh_buf *out,
                      struct mh_buf *dropped)
 {
+    static const struct mh_keyword_map no_rules = {NULL, 0};
+    m = m ? m : &no_rules;
     size_t start = out->len;
     size_t dropped_start = dropped->len;
     bool changed = false;

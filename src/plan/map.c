@@ -117,9 +117,10 @@ static bool is_free(struct mapper *m, const char *path)
  * case does not count, like the folder that is there. NULL: out of memory. */
 static char *settle_spelling(struct mapper *m, char *path_take)
 {
-    if (path_take && mh_str_istarts(path_take, "INBOX") && strchr("/", path_take[5]))
+    if (path_take && mh_str_istarts(path_take, "INBOX") && strchr("/", path_take[5])) {
         for (size_t i = 0; i < 5; i++)
             path_take[i] = "INBOX"[i];
+    }
     if (!path_take || !m->opts.target_ignores_case)
         return path_take;
     const size_t *at = lookup(m, &m->targets, path_take);

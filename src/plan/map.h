@@ -170,7 +170,8 @@ int mh_keyword_map_add(struct mh_keyword_map *m, const char *from, const char *t
                        struct mh_err *err) MH_NONNULL(1, 2) MH_MUST_CHECK;
 /*
  * Appends the blank-separated keywords IN, mapped, to OUT and those that were dropped to DROPPED
- * (blank-separated too). Two that become one appear once. True: OUT is another set than IN.
+ * (blank-separated too). Two that become one appear once. M may be NULL.
+ * True: OUT is another set than IN.
  */
 bool mh_map_keywords(const struct mh_keyword_map *m, const char *in, struct mh_buf *out,
                      struct mh_buf *dropped) MH_NONNULL(2, 3, 4);

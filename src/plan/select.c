@@ -225,7 +225,7 @@ void plan_select_free(struct mh_select *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = 0; s->ops && i < s->n; i++) {
         mh_free(s->ops[i].column);
         mh_free(s->ops[i].value);
     }

@@ -178,12 +178,19 @@ int plan_check_text(const char *file, const char *text, size_t len, size_t *star
     return 0;
 }
 
+static const char *name_at(const void *names, size_t i, size_t stride)
+{
+    const char *name = *(const char *const *)((const char *)names + i * stride);
+    mh_assert(name);
+    return name;
+}
+
 const char *plan_nearest(const char *name, const void *names, size_t n, size_t stride)
 {
     const char *best = NULL;
     unsigned allowed = (unsigned)MH_MIN((size_t)NEAR_MAX, 1 + strlen(name) / 3);
     for (size_t i = 0; i < n; i++) {
-        const char *known = *(const char *const *)((const char *)names + i * stride);
+        const char *known = name_at(names, i, stride);
         unsigned distance = mh_str_distance(name, known, allowed);
         if (distance < allowed + (best == NULL)) {
             best = known;
@@ -192,7 +199,7 @@ const char *plan_nearest(const char *name, const void *names, size_t n, size_t s
     }
     /* "password" is far from "password-file", but means it. */
     for (size_t i = 0; !best && i < n; i++) {
-        const char *known = *(const char *const *)((const char *)names + i * stride);
+        const char *known = name_at(names, i, stride);
         if (strlen(name) >= 4 && strlen(known) >= 4 &&
             (mh_str_istarts(known, name) || mh_str_istarts(name, known)))
             best = known;

@@ -13,13 +13,13 @@
 #include "rig.h"
 
 enum deviation {
-    NO_ZONE = 1 << 0,     /* dates come back in UTC */
+    NO_ZONE = 1 << 0, /* dates come back in UTC */
     NO_ACL = 1 << 1,
     NO_METADATA = 1 << 2,
     NO_COUNTS = 1 << 3,   /* list() with status tells no counts */
     FIXED_NAMES = 1 << 4, /* long folder names are cut */
     FEW_KEYWORDS = 1 << 5,
-    BATCHES = 1 << 6,     /* multiappend */
+    BATCHES = 1 << 6, /* multiappend */
 };
 
 struct subject {
@@ -205,8 +205,8 @@ static void expect_mails(struct bench *b, const struct mh_folder *f, const struc
     for (size_t i = 0; i < n; i++) {
         cr_assert_eq(got.v[i].uid, vs->v[i].uid, "the order is not kept");
         cr_assert(got.v[i].ended, "message %zu was missed: %s", i, got.v[i].reason);
-        cr_assert_eq(got.v[i].bytes.len, mails[i].bytes.len, "message %zu has %zu octets, not %zu", i,
-                     got.v[i].bytes.len, mails[i].bytes.len);
+        cr_assert_eq(got.v[i].bytes.len, mails[i].bytes.len, "message %zu has %zu octets, not %zu",
+                     i, got.v[i].bytes.len, mails[i].bytes.len);
         cr_assert(memcmp(got.v[i].bytes.data, mails[i].bytes.data, mails[i].bytes.len) == 0,
                   "message %zu (%zu octets) came back changed", i, mails[i].bytes.len);
     }
@@ -259,9 +259,12 @@ CONFORM(folders_roles_and_subscriptions)
         enum mh_role role;
         bool subscribe;
     } rows[] = {
-        {"INBOX", MH_ROLE_INBOX, true},      {"Gesendet", MH_ROLE_SENT, true},
-        {"Archive/2019/Q1", 0, false},       {"Archive/2019", MH_ROLE_ARCHIVE, true},
-        {"INBOX/below", 0, false},           {"Papierkorb", MH_ROLE_TRASH, false},
+        {"INBOX", MH_ROLE_INBOX, true},
+        {"Gesendet", MH_ROLE_SENT, true},
+        {"Archive/2019/Q1", 0, false},
+        {"Archive/2019", MH_ROLE_ARCHIVE, true},
+        {"INBOX/below", 0, false},
+        {"Papierkorb", MH_ROLE_TRASH, false},
         {"\xd0\x9f\xd0\xb8\xd1\x81\xd1\x8c\xd0\xbc\xd0\xb0", 0, true},
     };
     for (size_t i = 0; i < MH_ARRAY_LEN(rows); i++) {
@@ -322,7 +325,10 @@ static const struct {
     const char *raw;
     size_t len;
 } hostile[] = {
-#define H(name, raw) {name, raw, sizeof(raw) - 1}
+#define H(name, raw)                                                                               \
+    {                                                                                              \
+        name, raw, sizeof(raw) - 1                                                                 \
+    }
     H("dot", "."),
     H("dot dot", ".."),
     H("dots inside", "v1.2.3"),
@@ -350,7 +356,8 @@ static const struct {
     H("looks like modified UTF-7", "&AOk-"),
     H("emoji", "\xf0\x9f\x93\xa7 mail"),
     H("combining", "e\xcc\x81"),
-    H("right to left", "\xe2\x80\xae" "abc"),
+    H("right to left", "\xe2\x80\xae"
+                       "abc"),
     H("quotes", "\"'`$(id)"),
     H("wild cards", "*?[a-z]"),
     H("colon", "a:b"),
@@ -364,14 +371,22 @@ static const struct {
     H("an eml", "x.eml"),
     H("tilde", "~"),
     H("minus", "-rf"),
-    H("200 octets", "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
-                    "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"),
-    H("300 octets", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
-                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
-                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"),
-    H("300 octets, another", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
-                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
-                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeX"),
+    H("200 octets", "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+                    "dddddddddddddddddddddd"
+                    "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+                    "dddddddddddddddddddddd"),
+    H("300 octets", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                    "eeeeeeeeeeeeeeeeeeeeee"),
+    H("300 octets, another", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                             "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                             "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                             "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                             "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+                             "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeX"),
 #undef H
 };
 
@@ -424,8 +439,8 @@ CONFORM(hostile_folder_names)
         ASSERT_OK(b->c->fetch(b->s, &item, 1, &got.sink, &err));
         cr_assert_eq(got.n, 1u);
         cr_expect_eq(got.v[0].bytes.len, m.bytes.len);
-        cr_expect(memcmp(got.v[0].bytes.data, m.bytes.data, m.bytes.len) == 0, "%s has another's mail",
-                  hostile[i % N].name);
+        cr_expect(memcmp(got.v[0].bytes.data, m.bytes.data, m.bytes.len) == 0,
+                  "%s has another's mail", hostile[i % N].name);
         collector_free(&got);
         mh_scan_done(&scan);
         bytes_free(&m.bytes);
@@ -458,8 +473,8 @@ CONFORM(deep_folders)
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-static const size_t sizes[] = {0,     1,     2,     63,    64,     65,     4095,   4096,    65535,
-                               65536, 65537, 65538, 131072, 131073, 1 << 20, (1 << 20) + 1};
+static const size_t sizes[] = {0,     1,     2,     63,    64,     65,     4095,    4096,
+                               65535, 65536, 65537, 65538, 131072, 131073, 1 << 20, (1 << 20) + 1};
 
 CONFORM(sizes_come_back_exactly)
 {
@@ -489,7 +504,10 @@ static const struct {
     const char *data;
     size_t len;
 } odd[] = {
-#define O(name, data) {name, data, sizeof(data) - 1}
+#define O(name, data)                                                                              \
+    {                                                                                              \
+        name, data, sizeof(data) - 1                                                               \
+    }
     O("no final line end", "Subject: a\r\n\r\nbody"),
     O("bare LF only", "Subject: a\n\nbody\n"),
     O("bare LF, no final line end", "Subject: a\n\nbody"),
@@ -513,7 +531,8 @@ static const struct {
     O("From line after LF", "Subject: a\n\nFrom x Sun Nov 22 12:00:00 2026\nb\n"),
     O("begins with a From line", "From x Sun Nov 22 12:00:00 2026\r\nSubject: a\r\n\r\nb\r\n"),
     O("is a From line", "From x Sun Nov 22 12:00:00 2026\r\n"),
-    O("quoted From lines", "Subject: a\r\n\r\n>From x\r\n>>From y\r\n>>>From z\r\n> From\r\n>Fro\r\n"),
+    O("quoted From lines",
+      "Subject: a\r\n\r\n>From x\r\n>>From y\r\n>>>From z\r\n> From\r\n>Fro\r\n"),
     O("cut From line at the end", "Subject: a\r\n\r\n>>From"),
     O("From with a blank at the end", "Subject: a\r\n\r\nFrom "),
     O("quotes at the end", "Subject: a\r\n\r\n>>>"),
@@ -556,8 +575,19 @@ CONFORM(odd_octets_come_back_exactly)
 CONFORM(random_octets_come_back_exactly)
 {
     enum { N = 400 };
-    static const char *const pieces[] = {"\r\n", "\n", "\r", "From ", ">", "Fro", "a", "\r\n\r\n", "\n\n",
-                                         "Subject: x\r\n", "From x Sun Nov 22 12:00:00 2026\n", " ", "\t"};
+    static const char *const pieces[] = {"\r\n",
+                                         "\n",
+                                         "\r",
+                                         "From ",
+                                         ">",
+                                         "Fro",
+                                         "a",
+                                         "\r\n\r\n",
+                                         "\n\n",
+                                         "Subject: x\r\n",
+                                         "From x Sun Nov 22 12:00:00 2026\n",
+                                         " ",
+                                         "\t"};
     static struct mail mails[N];
     struct made m;
     struct verdicts vs;
@@ -592,7 +622,8 @@ CONFORM(flags_keywords_and_dates)
         {.flags = MH_FLAGGED, .keywords = "NonJunk work", .date = {1795349100, 60, true}},
         {.flags = MH_DELETED, .keywords = "work", .date = {1795349100, 840, true}},
         {.flags = MH_DRAFT},
-        {.flags = 0x1f, .keywords = "$Forwarded $label1 $MDNSent NonJunk \xc3\xa9t\xc3\xa9",
+        {.flags = 0x1f,
+         .keywords = "$Forwarded $label1 $MDNSent NonJunk \xc3\xa9t\xc3\xa9",
          .date = {1795349100, -300, true}},
         {.keywords = "a/b 100% [x] %41"},
     };
@@ -635,7 +666,8 @@ CONFORM(flags_can_be_changed)
     append_all(b, &m.folder, mails, N, 4096, &vs);
     uint64_t uids[] = {vs.v[1].uid, vs.v[3].uid, 12345 /* not there */, vs.v[4].uid};
     ASSERT_OK(b->c->select(b->s, &m.folder, true, &opened, &err));
-    ASSERT_OK(b->c->store_flags(b->s, uids, 4, true, MH_FLAGGED | MH_ANSWERED, "new $Forwarded", &err));
+    ASSERT_OK(
+        b->c->store_flags(b->s, uids, 4, true, MH_FLAGGED | MH_ANSWERED, "new $Forwarded", &err));
     ASSERT_OK(b->c->store_flags(b->s, uids, 2, false, MH_SEEN | MH_ANSWERED, "old", &err));
     ASSERT_OK(b->c->store_flags(b->s, &uids[3], 1, false, 0, NULL, &err));
     mails[1].flags = mails[3].flags = MH_FLAGGED;
@@ -1009,9 +1041,10 @@ CONFORM(copying_to_every_other)
     struct stock st = {.n = N, .mails = calloc(N, sizeof *st.mails)};
     make_folder(b->c, b->s, "Stock", MH_ROLE_NONE, &st.folder);
     for (size_t i = 0; i < N; i++)
-        st.mails[i] = (struct mail){.bytes = bytes_message(i % 4 == 1 ? 20000000 : 3000 * i, (unsigned)i),
-                                    .flags = (uint8_t)i,
-                                    .date = {1000000000 + (int64_t)i, 0, true}};
+        st.mails[i] =
+            (struct mail){.bytes = bytes_message(i % 4 == 1 ? 20000000 : 3000 * i, (unsigned)i),
+                          .flags = (uint8_t)i,
+                          .date = {1000000000 + (int64_t)i, 0, true}};
     append_all(b, &st.folder.folder, st.mails, N, 65536, &st.vs);
     scan_folder(b->c, b->s, &st.folder.folder, &st.scan);
     st.items = item_list(&st.scan);
@@ -1098,7 +1131,8 @@ CONFORM(several_writers_to_one_folder)
         cr_assert(number < 400 && !seen[number]);
         seen[number] = true;
         struct bytes want = bytes_message(40000, number);
-        cr_expect(got.v[i].bytes.len == 40000 && memcmp(got.v[i].bytes.data, want.data, 40000) == 0);
+        cr_expect(got.v[i].bytes.len == 40000 &&
+                  memcmp(got.v[i].bytes.data, want.data, 40000) == 0);
         bytes_free(&want);
         const char *keywords = mh_kwsets_text(scan.kwsets, items[i]->kwset);
         cr_expect_str_eq(keywords, number / 100 % 2 ? "odd" : "even");
@@ -1224,7 +1258,8 @@ CONFORM(out_of_memory_is_a_clean_error)
         int rc = everything(b, &err);
         bool was_hit = mh_mem_calls() - before >= nth;
         mh_mem_fail_nth(0);
-        cr_assert(rc == 0 || rc == MH_ERUN || rc == MH_EITEM || rc == MH_ERETRY || rc == MH_EMAILBOX,
+        cr_assert(rc == 0 || rc == MH_ERUN || rc == MH_EITEM || rc == MH_ERETRY ||
+                      rc == MH_EMAILBOX,
                   "call %llu: %s: %s", (unsigned long long)nth, mh_code_name(rc), err.text);
         failures += rc < 0;
         in_a_row = was_hit ? 0 : in_a_row + 1;

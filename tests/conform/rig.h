@@ -149,7 +149,8 @@ static inline void verdicts_done_fn(struct mh_append_sink *sink, uint64_t cookie
 
 static inline void verdicts_init(struct verdicts *vs, size_t cap)
 {
-    *vs = (struct verdicts){.sink.done = verdicts_done_fn, .v = calloc(cap, sizeof *vs->v), .cap = cap};
+    *vs = (struct verdicts){
+        .sink.done = verdicts_done_fn, .v = calloc(cap, sizeof *vs->v), .cap = cap};
     cr_assert_not_null(vs->v);
 }
 
@@ -219,10 +220,10 @@ struct collector {
     struct mh_sink sink;
     struct got *v;
     size_t n, cap;
-    bool waits;            /* yields and sleeps at every call */
-    bool drops;            /* does not keep the octets */
+    bool waits; /* yields and sleeps at every call */
+    bool drops; /* does not keep the octets */
     enum fail_at fail_at;
-    size_t fail_after;     /* calls of that kind that succeed */
+    size_t fail_after;      /* calls of that kind that succeed */
     struct mh_task *cancel; /* cancelled at the third data() */
     size_t n_data;
 };

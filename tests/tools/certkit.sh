@@ -6,8 +6,8 @@
 #
 # DIR/ca.crt is the root that the client under test trusts; DIR/<case>.crt (with the chain that the
 # server sends) and DIR/<case>.key are for the server; DIR/cases.tsv lists certificate, host name to
-# connect as, "pass" or "refuse", and why. Each certificate is in order but for the one thing that its
-# case is about. Needs openssl 3.0. Keys are new each time; names, serial numbers and cases are not.
+# connect as, "pass" or "refuse", and why. Each certificate is in order but for the one thing that
+# its case is about. Needs openssl 3.0. Keys are new each time; names, serials and cases are not.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -18,7 +18,7 @@ umask 077
 mkdir -p "$1"
 cd "$1"
 
-# The names that a good certificate is valid for, so that only the case's own fault can be the reason.
+# What a good certificate is valid for: in all others too, so that only the case can be the reason.
 names='DNS:localhost,DNS:imap.eu.mailhaul.test,IP:127.0.0.1,IP:::1'
 serial=1000
 
@@ -39,7 +39,7 @@ authority() {
         -addext subjectKeyIdentifier=hash
 }
 
-# leaf NAME ISSUER SUBJECT SUBJECT-ALT-NAME [option…]: a server certificate; "" leaves the names out
+# leaf NAME ISSUER SUBJECT ALT-NAMES [option…]: a server certificate; "" leaves the names out
 leaf() {
     name=$1 issuer=$2 subject=$3 alt=$4
     shift 4
@@ -63,7 +63,7 @@ leaf() {
         -addext basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth "$@"
 }
 
-# dated NAME FROM TO: a server certificate valid in another time (only `openssl ca` can set both ends)
+# dated NAME FROM TO: valid in another time (of openssl 3.0, only `openssl ca` sets both ends)
 dated() {
     serial=$((serial + 1))
     run openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -sha256 \

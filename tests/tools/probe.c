@@ -33,6 +33,7 @@ static const char usage[] =
 /* How a connection ended, and what came before that. */
 struct report {
     uint64_t bytes;
+    int64_t began_ns;
     size_t largest_read;
     const char *end;
     EVP_MD_CTX *hash;
@@ -41,7 +42,7 @@ struct report {
 
 static void report_init(struct report *report)
 {
-    *report = (struct report){.end = "none", .hash = EVP_MD_CTX_new()};
+    *report = (struct report){.end = "none", .hash = EVP_MD_CTX_new(), .began_ns = tool_now_ns()};
     if (!report->hash || !EVP_DigestInit_ex(report->hash, EVP_sha256(), NULL))
         tool_die("SHA-256 is not available");
 }
@@ -66,8 +67,9 @@ static void report_done(struct report *report)
 
 static void report_print(const char *what, const struct report *report)
 {
-    printf("%s=%llu sha256=%s largest-read=%zu end=%s\n", what, (unsigned long long)report->bytes,
-           report->hex, report->largest_read, report->end);
+    printf("%s=%llu sha256=%s largest-read=%zu end=%s us=%lld\n", what,
+           (unsigned long long)report->bytes, report->hex, report->largest_read, report->end,
+           (long long)(tool_now_ns() - report->began_ns) / 1000);
     fflush(stdout);
 }
 

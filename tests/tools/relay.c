@@ -264,6 +264,7 @@ static void flow_consume(struct relay *relay, struct flow *flow, size_t len)
 {
     flow->sent_bytes += len;
     relay->wire[flow->dir].delivered_bytes += len;
+    relay->wire[flow->dir].writes++;
     while (len > 0) {
         struct block *block = flow->head;
         assert(block); /* nobody sends more than the blocks hold */
@@ -481,12 +482,12 @@ static void flow_read(struct relay *relay, struct flow *flow)
         flow_hold_beginning(relay, flow);
 }
 
-/* Lets flows put bytes on the wire, in turn. True when there is more to do at once. */
-static bool wire_take_turns(struct relay *relay, struct wire *wire)
+/* Lets flows put bytes on the wire, in turn. */
+static void wire_take_turns(struct relay *relay, struct wire *wire)
 {
     for (int turn = 0; turn < READS_PER_TURN && wire->turn_head; turn++) {
         if (wire_wait_until(relay, wire))
-            return false;
+            return;
         struct flow *flow = wire->turn_head;
         wire->turn_head = flow->queue_next;
         if (!wire->turn_head)
@@ -498,7 +499,6 @@ static bool wire_take_turns(struct relay *relay, struct wire *wire)
         }
         conn_bury(relay, flow->conn);
     }
-    return wire->turn_head != NULL;
 }
 
 /* Hands over what has reached the far end by now. */
@@ -708,7 +708,7 @@ static bool relay_arm(struct relay *relay)
         const struct wire *wire = &relay->wire[dir];
         if (wire->head)
             earlier(&soonest_ns, wire->head->arrive_ns);
-        if (wire->turn_head && wire_wait_until(relay, wire))
+        if (wire->turn_head)
             earlier(&soonest_ns, wire_wait_until(relay, wire));
     }
     if (soonest_ns <= tool_now_ns())
@@ -745,10 +745,9 @@ static void relay_dispatch(struct relay *relay, const struct epoll_event *event)
 static void relay_run(struct relay *relay)
 {
     struct epoll_event events[EVENTS_PER_WAIT];
-    bool has_work = false;
     while (!relay->is_stopping) {
-        has_work = relay_arm(relay) || has_work;
-        int len = epoll_wait(relay->epoll_fd, events, EVENTS_PER_WAIT, has_work ? 0 : -1);
+        bool is_due = relay_arm(relay);
+        int len = epoll_wait(relay->epoll_fd, events, EVENTS_PER_WAIT, is_due ? 0 : -1);
         if (len < 0 && errno != EINTR)
             tool_die("epoll_wait: %s", strerror(errno));
         relay->now_ns = tool_now_ns();
@@ -760,11 +759,9 @@ static void relay_run(struct relay *relay)
             timer_cancel(relay, timer);
             timer->fire(relay, timer->owner);
         }
-        has_work = false;
         for (int dir = 0; dir < DIR_COUNT; dir++) {
             wire_arrive(relay, &relay->wire[dir]);
-            if (wire_take_turns(relay, &relay->wire[dir]))
-                has_work = true;
+            wire_take_turns(relay, &relay->wire[dir]);
             wire_arrive(relay, &relay->wire[dir]);
         }
         while (relay->buried) {
@@ -880,12 +877,15 @@ static void relay_init(struct relay *relay)
 
 static void relay_done(struct relay *relay)
 {
-    fprintf(stderr, "%s: connections=%llu up=%llu down=%llu cuts=%llu stalls=%llu refused=%llu\n",
+    fprintf(stderr,
+            "%s: connections=%llu up=%llu down=%llu cuts=%llu stalls=%llu refused=%llu "
+            "up-writes=%llu down-writes=%llu\n",
             tool_name, (unsigned long long)relay->accepted,
             (unsigned long long)relay->wire[DIR_UP].delivered_bytes,
             (unsigned long long)relay->wire[DIR_DOWN].delivered_bytes,
             (unsigned long long)relay->cuts, (unsigned long long)relay->stalls,
-            (unsigned long long)relay->refused);
+            (unsigned long long)relay->refused, (unsigned long long)relay->wire[DIR_UP].writes,
+            (unsigned long long)relay->wire[DIR_DOWN].writes);
     while (relay->conns) {
         struct conn *conn = relay->conns;
         assert(!conn->prev);

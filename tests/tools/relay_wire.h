@@ -124,7 +124,7 @@ struct wire {
     struct transit *head, *tail;        /* owned, in the order of arrival */
     int64_t free_ns;                    /* when the last byte put on it has left */
     struct flow *turn_head, *turn_tail; /* flows that want to put bytes on it, in turn */
-    uint64_t delivered_bytes;
+    uint64_t delivered_bytes, writes;
 };
 
 struct relay {

@@ -413,11 +413,12 @@ static void do_authenticate(struct session *session)
     size_t len = 0;
     bool is_decoded =
         sasl_decode(session->line + session->at, session->len - session->at, plain, &len);
+    enum verdict verdict = is_decoded ? session_event_here(session, "LOGIN") : ANSWERED;
     if (!is_decoded)
         session_bad(session, "not base64");
-    else if (session_event_here(session, "LOGIN") == GO_ON && is_plain)
+    else if (verdict == GO_ON && is_plain)
         sasl_plain(session, (const char *)plain, len);
-    else if (!session->is_answered && !session->peer->is_over)
+    else if (verdict == GO_ON)
         sasl_bearer(session, (const char *)plain);
     free(plain);
 }

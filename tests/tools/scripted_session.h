@@ -302,9 +302,13 @@ static bool command_literal(struct session *session, struct text *text)
 {
     uint64_t size = 0;
     bool is_waiting = false;
-    if (!command_literal_size(session, &size, &is_waiting) || size > ARGUMENT_BYTES_MAX ||
+    if (!command_literal_size(session, &size, &is_waiting) ||
         !command_literal_is_allowed(session, size, is_waiting))
         return false;
+    if (size > ARGUMENT_BYTES_MAX) {
+        session_violation(session, "a literal argument of more than 1 MiB");
+        return false;
+    }
     command_invite_literal(session, is_waiting);
     while (size > 0) {
         char part[4096];

@@ -51,7 +51,8 @@ struct folder {
     char *attributes; /* owned; "\Sent \Marked" or "" */
     uint32_t uidvalidity, uidnext;
     bool is_subscribed, is_gone;
-    size_t children;
+    size_t children;           /* also of children that are only a level of a name */
+    bool is_counted;           /* among its parent's */
     struct message **messages; /* owned array of references, by ascending UID */
     size_t messages_len, messages_room;
     struct folder *next_in_bucket;
@@ -62,7 +63,6 @@ struct account {
     struct folder **folders; /* owned, in the order of their making */
     size_t len, room;
     struct folder **buckets; /* owned array of borrowed folders, by name */
-    bool has_orphans;        /* some folder was made before its parent */
 };
 
 struct store {
@@ -326,15 +326,21 @@ static size_t folder_bucket(const char *name, size_t len)
     return hash % FOLDER_BUCKETS;
 }
 
-static struct folder *folder_find(const struct account *account, const char *name, size_t len)
+/* The newest folder of this name, also one that is gone. */
+static struct folder *folder_find_any(const struct account *account, const char *name, size_t len)
 {
     if (folder_name_is_inbox(name, len))
         name = "INBOX";
     struct folder *folder = account->buckets[folder_bucket(name, len)];
-    while (folder &&
-           (folder->is_gone || folder->len != len || memcmp(folder->name, name, len) != 0))
+    while (folder && (folder->len != len || memcmp(folder->name, name, len) != 0))
         folder = folder->next_in_bucket;
     return folder;
+}
+
+static struct folder *folder_find(const struct account *account, const char *name, size_t len)
+{
+    struct folder *folder = folder_find_any(account, name, len);
+    return folder && !folder->is_gone ? folder : NULL;
 }
 
 /* Length of the parent's name, 0 for a folder at the top. */
@@ -344,23 +350,7 @@ static size_t folder_parent_len(const char *name, size_t len, char separator)
     return last ? (size_t)(last - name) : 0;
 }
 
-/* Children that were made before their parent: rare, so looked for only when there are such. */
-static size_t folder_count_children(const struct account *account, const char *name, size_t len,
-                                    char separator)
-{
-    size_t children = 0;
-    for (size_t i = 0; i < account->len; i++) {
-        const struct folder *folder = account->folders[i];
-        children += !folder->is_gone && folder->len > len + 1 &&
-                    folder_parent_len(folder->name, folder->len, separator) == len &&
-                    memcmp(folder->name, name, len) == 0;
-    }
-    return children;
-}
-
-/* A new folder; the name must be free. */
-static struct folder *folder_new(struct store *store, struct account *account, const char *name,
-                                 size_t len)
+static struct folder *folder_record(struct account *account, const char *name, size_t len)
 {
     if (folder_name_is_inbox(name, len))
         name = "INBOX";
@@ -368,18 +358,7 @@ static struct folder *folder_new(struct store *store, struct account *account, c
     folder->name = tool_copy(name, len);
     folder->len = len;
     folder->attributes = tool_copy("", 0);
-    folder->uidvalidity = store->next_uidvalidity++;
     folder->uidnext = 1;
-    if (account->has_orphans)
-        folder->children = folder_count_children(account, name, len, store->separator);
-    size_t parent_len = folder_parent_len(name, len, store->separator);
-    if (parent_len > 0) {
-        struct folder *parent = folder_find(account, name, parent_len);
-        if (parent)
-            parent->children++;
-        else
-            account->has_orphans = true;
-    }
     if (account->len == account->room) {
         account->room = account->room ? 2 * account->room : 16;
         account->folders = tool_realloc(account->folders, account->room * sizeof(struct folder *));
@@ -391,14 +370,55 @@ static struct folder *folder_new(struct store *store, struct account *account, c
     return folder;
 }
 
+/*
+ * Counts a new folder with its parent. A parent that does not exist gets a record that is gone from
+ * the beginning: it keeps the count for the day on which somebody makes the folder.
+ */
+static void folder_count(const struct store *store, struct account *account, struct folder *folder)
+{
+    while (!folder->is_counted) {
+        size_t len = folder_parent_len(folder->name, folder->len, store->separator);
+        folder->is_counted = true;
+        if (len == 0)
+            return;
+        struct folder *parent = folder_find_any(account, folder->name, len);
+        if (!parent) {
+            parent = folder_record(account, folder->name, len);
+            parent->is_gone = true;
+        }
+        parent->children++;
+        if (!parent->is_gone)
+            return;
+        folder = parent;
+    }
+}
+
+/* A new folder; the name must be free. */
+static struct folder *folder_new(struct store *store, struct account *account, const char *name,
+                                 size_t len)
+{
+    const struct folder *former = folder_find_any(account, name, len);
+    struct folder *folder = folder_record(account, name, len);
+    folder->uidvalidity = store->next_uidvalidity++;
+    if (former) {
+        folder->children = former->children;
+        folder->is_counted = former->is_counted;
+    }
+    folder_count(store, account, folder);
+    return folder;
+}
+
+/* Marks it as gone. With folders below it, it stays a level of their names. */
 static void folder_delete(const struct store *store, const struct account *account,
                           struct folder *folder)
 {
     folder->is_gone = true;
-    size_t parent_len = folder_parent_len(folder->name, folder->len, store->separator);
-    struct folder *parent = parent_len ? folder_find(account, folder->name, parent_len) : NULL;
-    if (parent && parent->children > 0)
-        parent->children--;
+    size_t len = folder_parent_len(folder->name, folder->len, store->separator);
+    struct folder *parent = len ? folder_find_any(account, folder->name, len) : NULL;
+    if (!parent || folder->children > 0)
+        return;
+    folder->is_counted = false;
+    parent->children--;
 }
 
 /* Puts a message at the end; the folder takes over the caller's reference. */

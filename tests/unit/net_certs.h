@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Certificates for the tests of src/net, good and bad, made in memory with OpenSSL when a test asks
- * for them: nothing in the tree expires. Freed by nobody: each test is a process of its own.
+ * for them: nothing in the tree expires. They live until the test's process ends (certs_made).
  */
 #ifndef MH_TESTS_NET_CERTS_H
 #define MH_TESTS_NET_CERTS_H
@@ -40,6 +40,9 @@ struct cert {
     X509 *x;
     EVP_PKEY *key;
 };
+
+static struct cert certs_made[128];
+static size_t n_certs_made;
 
 static inline void cert_add_extension(X509 *x, X509 *issuer, int nid, const char *value)
 {
@@ -104,6 +107,8 @@ static inline struct cert cert_make(const struct cert_spec *spec, const struct c
         cert_add_extension(c.x, signer, NID_ext_key_usage, spec->purpose);
     const EVP_MD *digest = EVP_get_digestbyname(spec->digest ? spec->digest : "SHA256");
     cr_assert_gt(X509_sign(c.x, issuer ? issuer->key : c.key, digest), 0);
+    cr_assert_lt(n_certs_made, sizeof certs_made / sizeof certs_made[0]);
+    certs_made[n_certs_made++] = c;
     return c;
 }
 

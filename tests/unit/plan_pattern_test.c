@@ -40,7 +40,7 @@ static const char *fit(const char *match, const char *text, char *out, size_t ou
 static const struct {
     const char *match, *text;
     const char *groups; /* NULL: does not fit */
-} fits[] = {
+} matches[] = {
     {"abc", "abc", ""},
     {"abc", "abcd", NULL},
     {"bc", "abc", NULL},
@@ -85,14 +85,14 @@ static const struct {
 
 Test(plan_pattern, fits_whole_texts)
 {
-    for (size_t i = 0; i < MH_ARRAY_LEN(fits); i++) {
+    for (size_t i = 0; i < MH_ARRAY_LEN(matches); i++) {
         char out[128];
-        const char *groups = fit(fits[i].match, fits[i].text, out, sizeof out);
-        cr_expect_eq(groups != NULL, fits[i].groups != NULL, "%s on %s", fits[i].match,
-                     fits[i].text);
-        if (groups && fits[i].groups)
-            cr_expect_str_eq(groups, fits[i].groups, "%s on %s: %s", fits[i].match, fits[i].text,
-                             groups);
+        const char *groups = fit(matches[i].match, matches[i].text, out, sizeof out);
+        cr_expect_eq(groups != NULL, matches[i].groups != NULL, "%s on %s", matches[i].match,
+                     matches[i].text);
+        if (groups && matches[i].groups)
+            cr_expect_str_eq(groups, matches[i].groups, "%s on %s: %s", matches[i].match,
+                             matches[i].text, groups);
     }
 }
 

@@ -238,7 +238,8 @@ Test(plan_users, refuses_a_row_with_two_secrets)
 
 Test(plan_users, command_line_goes_first_and_environment_last)
 {
-    char *const command[] = {"get", "{user}", NULL};
+    char program[] = "get", user[] = "{user}";
+    char *const command[] = {program, user, NULL};
     const struct mh_plan_opts opts = {.source = {.command = command, .value = "unused"},
                                       .target = {.value = "from-env"}};
     char line[1024];
