@@ -143,16 +143,36 @@ messages a.tsv | awk -F '\t' '{ split($6, date, " "); print $4, date[1] }' | sor
 check "digest and INTERNALDATE of every file are those of the manifest" cmp files.txt claims.txt
 check "every folder line has its directory" test \
     "$(grep -c "^folder$tab" a.tsv)" -eq "$(find a -name cur | wc -l)"
-letters_explained() {
-    local folder letters letter
-    find a -name cur | while read -r folder; do
-        letters=$(find "$folder" -type f -printf '%f\n' | sed 's/.*:2,[A-Z]*//' | fold -w1 | sort -u)
-        for letter in $letters; do
-            grep -q "^$(($(printf '%d' "'$letter") - 97)) " "${folder%/cur}/dovecot-keywords" || exit 1
-        done
-    done
+# The flags and keywords that the files of one folder have, read back as Dovecot would.
+read_back() {
+    find "$1/cur" -type f -printf '%f\n' | awk -v keywords="$1/dovecot-keywords" '
+        BEGIN {
+            split("D \\Draft F \\Flagged R \\Answered S \\Seen T \\Deleted", pair, " ")
+            for (i = 1; i < 10; i += 2) name[pair[i]] = pair[i + 1]
+            while ((getline line <keywords) > 0) {
+                split(line, field, " ")
+                name[sprintf("%c", 97 + field[1])] = field[2]
+            }
+        }
+        {
+            match($0, /,W=[0-9]+/)
+            line = substr($0, 1, index($0, ".") - 1) " " substr($0, RSTART + 3, RLENGTH - 3)
+            info = substr($0, index($0, ":2,") + 3)
+            for (i = 1; i <= length(info); i++) print line, name[substr(info, i, 1)]
+        }'
 }
-check "every keyword letter is in dovecot-keywords" letters_explained
+flags_are_right() {
+    find a -name cur | while read -r folder; do
+        read_back "${folder%/cur}"
+    done | sort >one.txt
+    messages a.tsv | awk -F '\t' '{
+        split($6, date, " ")
+        n = split($7 " " $8, words, " ")
+        for (i = 1; i <= n; i++) print date[1], $5, words[i]
+    }' | sort >two.txt
+    test -s one.txt && cmp one.txt two.txt
+}
+check "flags, and keywords by way of dovecot-keywords" flags_are_right
 subscriptions_are_right() {
     [[ $(sort a/user01/subscriptions | wc -l) -eq \
         $(grep -c "^folder${tab}user01${tab}[^${tab}]*${tab}subscribed$tab" a.tsv) ]] || return 1

@@ -134,7 +134,8 @@ static int take_entry(struct mh_engine_map *out, const struct mh_map_entry *e)
     to->role = e->role;
     to->why = mh_map_why_name(e->why);
     to->target_path = e->target ? mh_strdup(e->target) : NULL;
-    if (e->target && !to->target_path)
+    to->note = e->note ? mh_strdup(e->note) : NULL;
+    if ((e->target && !to->target_path) || (e->note && !to->note))
         return MH_ERUN;
     out->n++;
     return MH_OK;
@@ -190,8 +191,16 @@ static bool on_user(void *ctx, const char *identifier, struct mh_buf *out)
 int mh_work_plan(struct mh_work *w, struct mh_app *app, int argc, char **argv, struct mh_err *err)
 {
     w->app = app;
-    if (argc == 0)
-        return mh_plan_load(app->project_file, &app->secrets, &w->plan, err);
+    if (argc == 0) {
+        int code = mh_plan_load(app->project_file, &app->secrets, &w->plan, err);
+        if (code == MH_OK && w->plan->deletions != MH_DELETIONS_NEVER)
+            code = mh_err_set(
+                err, MH_EUSAGE, "project",
+                "%s: policy 'deletions: quarantine' is not carried out by this version; "
+                "write 'deletions: never': what vanished at the source is then counted and kept",
+                app->project_file);
+        return code;
+    }
     if (argc != 2)
         return mh_err_set(err, MH_EUSAGE, "usage",
                           "give a source and a target address: "

@@ -78,6 +78,9 @@ static int look_at_name(struct job *job, struct mh_session *dst,
         if (code != MH_OK || strcmp(path, e->target_path) != 0)
             reason = "target-refuses-name";
     }
+    if (code == MH_OK && e->note)
+        result_item(&out->names, &out->n_names, &out->cap_names, source, 0, "note", reason,
+                    e->note);
     if (code == MH_OK || code == MH_EFOLDER || code == MH_EITEM) {
         result_item(&out->names, &out->n_names, &out->cap_names, source, 0, state, reason, text);
         code = MH_OK;

@@ -31,6 +31,7 @@ struct mh_engine_map_entry {
     char *target_path;              /* owned; NULL = not carried */
     enum mh_role role;              /* to ask the target for; MH_ROLE_NONE */
     const char *why; /* static: "rule", "role", "role-guessed", "same", "prefix", "skip-rule", … */
+    char *note;      /* owned: what a person should know about it, or NULL */
 };
 struct mh_engine_map {
     struct mh_engine_map_entry *v; /* owned */

@@ -7,8 +7,10 @@
 
 static void map_done(struct mh_engine_map *map)
 {
-    for (size_t i = 0; i < map->n; i++)
+    for (size_t i = 0; i < map->n; i++) {
         mh_free(map->v[i].target_path);
+        mh_free(map->v[i].note);
+    }
     mh_free(map->v);
     *map = (struct mh_engine_map){0};
 }

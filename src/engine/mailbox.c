@@ -187,6 +187,9 @@ static int make_passes(struct job *job, struct mh_err *err)
         res->n_folders++;
         if (!fr->source || (e->target_path && !fr->target))
             return mh_err_nomem(err);
+        if (e->note)
+            result_item(&res->notes, &res->n_notes, &res->cap_notes, e->source->path, 0, "folder",
+                        "mapping", e->note);
         if (!e->target_path) {
             skip_folder(job, e, fr);
             continue;

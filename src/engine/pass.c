@@ -3,6 +3,7 @@
  * A pass over one folder: what is there, what is missing, what has changed; the todo list that lanes
  * work off; the row that says how far we got.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,6 +238,17 @@ static void filter_keywords(struct pass *pass, struct mh_buf *text)
     mh_buf_done(&dropped);
 }
 
+/* What the project's keyword rules changed: said once per set and folder. */
+static void note_policy(struct pass *pass, const char *source, const char *mapped)
+{
+    char text[256];
+    if (mh_str_ieq(source, mapped))
+        return;
+    (void)snprintf(text, sizeof text, "%s -> %s", source, *mapped ? mapped : "(none)");
+    result_item(&pass->job->res->notes, &pass->job->res->n_notes, &pass->job->res->cap_notes,
+                pass->entry->source->path, 0, "keywords", "by-rule", text);
+}
+
 /* Numbers and target texts of all keyword sets of the listing. */
 static int map_keywords(struct pass *pass, struct mh_err *err)
 {
@@ -258,6 +270,7 @@ static int map_keywords(struct pass *pass, struct mh_err *err)
             code = cfg->keywords(cfg->callback_ctx, source, &text);
         else
             mh_buf_adds(&text, source);
+        note_policy(pass, source, mh_buf_str(&text));
         filter_keywords(pass, &text);
         pass->kw_texts[k] = mh_buf_take(&text);
         if (code != MH_OK || !pass->kw_texts[k])

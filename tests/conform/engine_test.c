@@ -187,6 +187,7 @@ static struct haul *open_with_culprits(const unsigned *culprits, size_t n)
 
 static void assert_culprits(struct haul *h, const unsigned *culprits, size_t n)
 {
+    far.late_ms = 20;
     haul_run_ok(h);
     ASSERT_COUNT(h, found, 100);
     ASSERT_COUNT(h, copied, 100 - n);
@@ -209,6 +210,10 @@ static void assert_culprits(struct haul *h, const unsigned *culprits, size_t n)
 Test(engine, one_refused_message_of_a_batch_is_isolated)
 {
     for (unsigned at = 0; at < 100; at += 33) {
+        struct haul *early = open_with_culprits(&at, 1);
+        haul_run_ok(early);
+        ASSERT_COUNT(early, copied, 99);
+        haul_close(early);
         struct haul *h = open_with_culprits(&at, 1);
         assert_culprits(h, &at, 1);
         haul_close(h);
@@ -339,14 +344,25 @@ static void random_start(void)
 struct fault {
     uint64_t lose_answer_nth, drop_append_at, drop_fetch_at;
     bool multiappend, uidplus;
-    unsigned n; /* messages */
+    unsigned n;      /* messages */
+    int64_t late_ms; /* of verdicts */
 };
+
+/* Any server: with and without batches, UIDs in its answers, delay. */
+static struct fault random_server(void)
+{
+    return (struct fault){.n = 20 + (unsigned)random_below(600),
+                          .multiappend = random_below(3) != 0,
+                          .uidplus = random_below(3) != 0,
+                          .late_ms = random_below(2) ? 50 : 0};
+}
 
 /* One mailbox, one fault: nothing lost, nothing doubled, nothing failed; a second run finds all in place. */
 static void run_with_fault(const struct fault *f)
 {
     struct haul *h = open_one();
     struct mh_mem_options o;
+    far.late_ms = f->late_ms;
     mh_mem_options_init(&o);
     o.drop_fetch_at = f->drop_fetch_at;
     configure("src0", &o);
@@ -361,10 +377,11 @@ static void run_with_fault(const struct fault *f)
     haul_run_ok(h);
     struct difference d = differ("src0", "INBOX", "dst0", "INBOX", SAME_ALL);
     cr_assert(d.lost == 0 && d.extra == 0,
-              "answer %llu, append octet %llu, fetch octet %llu, multiappend %d, uidplus %d: "
-              "%zu lost, %zu doubled",
+              "answer %llu, append octet %llu, fetch octet %llu, multiappend %d, uidplus %d, "
+              "late %d: %zu lost, %zu doubled",
               (unsigned long long)f->lose_answer_nth, (unsigned long long)f->drop_append_at,
-              (unsigned long long)f->drop_fetch_at, f->multiappend, f->uidplus, d.lost, d.extra);
+              (unsigned long long)f->drop_fetch_at, f->multiappend, f->uidplus, f->late_ms != 0,
+              d.lost, d.extra);
     ASSERT_COUNT(h, found, f->n);
     ASSERT_COUNT(h, failed, 0);
     haul_run_ok(h);
@@ -377,9 +394,7 @@ Test(engine, a_lost_answer_neither_doubles_nor_loses, .timeout = 300)
 {
     random_start();
     for (int i = 0; i < 100; i++) {
-        struct fault f = {.n = 20 + (unsigned)random_below(230),
-                          .multiappend = random_below(3) != 0,
-                          .uidplus = random_below(3) != 0};
+        struct fault f = random_server();
         f.lose_answer_nth = 1 + random_below(f.n);
         run_with_fault(&f);
     }
@@ -389,9 +404,7 @@ Test(engine, a_connection_lost_inside_the_data_neither_doubles_nor_loses, .timeo
 {
     random_start();
     for (int i = 0; i < 100; i++) {
-        struct fault f = {.n = 20 + (unsigned)random_below(230),
-                          .multiappend = random_below(3) != 0,
-                          .uidplus = random_below(3) != 0};
+        struct fault f = random_server();
         uint64_t at = 1 + random_below(300ull * f.n);
         *(random_below(2) ? &f.drop_append_at : &f.drop_fetch_at) = at;
         run_with_fault(&f);
@@ -440,6 +453,7 @@ Test(engine, connections_that_are_lost_again_and_again_neither_double_nor_lose, 
         o.uidplus = random_below(3) != 0;
         o.multiappend = random_below(3) != 0;
         configure("dst0", &o);
+        far.late_ms = random_below(2) ? 50 : 0;
         for (unsigned k = 0; k < 250; k++)
             (void)put_number("src0", "INBOX", k % 11 == 3 ? 3 : k, 300 + (k % 7) * 10);
         put_numbers("src0", "Archive", 300, 120);
@@ -461,22 +475,48 @@ Test(engine, connections_that_are_lost_again_and_again_neither_double_nor_lose, 
 }
 
 /* A message that takes the connection with it each time is given up, alone. */
-Test(engine, a_deadly_message_is_given_up_and_the_others_arrive)
+static void run_deadly(int64_t late_ms, bool multiappend, unsigned deadly_more)
 {
     struct haul *h = open_one();
+    struct mh_mem_options o;
+    mh_mem_options_init(&o);
+    o.multiappend = multiappend;
+    configure("dst0", &o);
+    far.late_ms = late_ms;
     for (unsigned i = 0; i < 120; i++)
         (void)put_number("src0", "INBOX", i, i == 57 ? BAD_OCTETS : 300 + i);
     far.deadly_octets = BAD_OCTETS;
-    far.deadly_store = "dst0";
+    far.deadly_more = deadly_more;
     haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 119);
     ASSERT_COUNT(h, failed, 1);
+    ASSERT_COUNT(h, copied + h->res.counts.adopted, 119); /* an answer may be lost with it */
     cr_assert_eq(reason_count(&h->res.failed, "connection-lost"), 1u);
     cr_assert_eq(h->res.mailboxes[0].items[0].uid, 58u);
     struct difference d = differ("src0", "INBOX", "dst0", "INBOX", SAME_ALL);
     cr_assert_eq(d.lost, 1u);
     cr_assert_eq(d.extra, 0u);
     haul_close(h);
+}
+
+Test(engine, a_deadly_message_is_given_up_and_the_others_arrive)
+{
+    run_deadly(0, true, 0);
+    run_deadly(0, false, 0);
+}
+
+Test(engine, a_deadly_message_is_given_up_alone_when_answers_are_slow)
+{
+    run_deadly(50, true, 0);
+    run_deadly(50, false, 0);
+}
+
+/* What a client has sent behind the deadly message is lost with it, and is not to blame. */
+Test(engine, a_deadly_message_is_given_up_alone_when_others_fly_behind_it)
+{
+    run_deadly(50, true, 2);
+    run_deadly(50, true, 40);
+    run_deadly(50, false, 2);
+    run_deadly(50, false, 40);
 }
 
 static void source_dies_at(uint64_t octet, size_t big)
@@ -756,6 +796,7 @@ Test(engine, two_folders_into_one_survive_lost_answers, .timeout = 300)
         o.uidplus = random_below(2) != 0;
         configure("dst0", &o);
         h->all_into = "All";
+        far.late_ms = random_below(2) ? 50 : 0;
         put_numbers("src0", "INBOX", 0, 300);
         put_numbers("src0", "Archive", 260, 300); /* 40 are in both */
         haul_run_ok(h);
@@ -777,6 +818,7 @@ Test(engine, a_stop_in_the_middle_is_completed_by_the_next_run)
         put_numbers("src0", "INBOX", 0, 300);
         put_numbers("src0", "Archive", 300, 200);
         far.stop_at = stops[i];
+        far.late_ms = i % 2 ? 50 : 0;
         cr_assert_eq(haul_run(h), MH_ECANCEL);
         cr_assert_lt(h->res.counts.copied, 500u);
         ASSERT_COUNT(h, found, 500);
@@ -941,6 +983,87 @@ Test(engine, verify_names_what_is_dropped_doubled_changed_and_reflagged)
     cr_assert_eq(named(&v.mailboxes[0], "differs"), 22u);
     cr_assert_eq(named(&v.mailboxes[0], "flags"), 33u);
     cr_assert_eq(named(&v.mailboxes[0], "extra"), twin);
+    mh_verify_result_done(&v);
+    haul_close(h);
+}
+
+/* One message at the target does not stand for two twins that were carried into one folder. */
+Test(engine, verify_of_two_folders_in_one_names_a_dropped_twin)
+{
+    struct haul *h = open_one();
+    struct mh_verify_result v;
+    h->all_into = "All";
+    put_numbers("src0", "INBOX", 0, 20);
+    put_numbers("src0", "Archive", 15, 20); /* five are in both */
+    haul_run_ok(h);
+    ASSERT_COUNT(h, copied, 40);
+    ASSERT_OK(mh_engine_verify(&h->cfg, &v, &err));
+    cr_assert_eq(v.counts.exact, 40u);
+    mh_verify_result_done(&v);
+    struct bytes b = bytes_message(300 + (16 * 37) % 3000, 16);
+    struct mem_store *s = store_lock("dst0");
+    const struct mem_folder *f = mem_folder_find(s, "All");
+    uint64_t uid = 0;
+    for (size_t i = 0; i < f->n; i++)
+        if (f->v[i].len == b.len && memcmp(f->v[i].data, b.data, b.len) == 0)
+            uid = f->v[i].uid;
+    store_unlock(s);
+    bytes_free(&b);
+    cr_assert(mh_mem_expunge("dst0", "All", uid));
+    ASSERT_OK(mh_engine_verify(&h->cfg, &v, &err));
+    cr_assert_eq(v.counts.exact, 39u);
+    cr_assert_eq(v.counts.missing, 1u);
+    mh_verify_result_done(&v);
+    haul_close(h);
+}
+
+/* Others deliver into the target while we look for what arrived. */
+Test(engine, strange_mail_at_the_target_is_left_alone)
+{
+    struct haul *h = open_one();
+    struct mh_mem_options o;
+    mh_mem_options_init(&o);
+    o.lose_answer_nth = 50;
+    configure("dst0", &o);
+    put_numbers("src0", "INBOX", 0, 100);
+    put_numbers("dst0", "INBOX", 800, 25);
+    haul_run_ok(h);
+    ASSERT_COUNT(h, failed, 0);
+    struct difference d = differ("src0", "INBOX", "dst0", "INBOX", SAME_ALL);
+    cr_assert_eq(d.lost, 0u);
+    cr_assert_eq(d.extra, 25u);
+    put_numbers("dst0", "INBOX", 900, 5);
+    put_numbers("src0", "INBOX", 200, 5);
+    haul_run_ok(h);
+    ASSERT_COUNT(h, copied, 5);
+    d = differ("src0", "INBOX", "dst0", "INBOX", SAME_ALL);
+    cr_assert_eq(d.lost, 0u);
+    cr_assert_eq(d.extra, 30u);
+    haul_close(h);
+}
+
+/* The UIDs that the state knows name other messages now. */
+Test(engine, verify_after_a_new_uidvalidity_goes_by_content)
+{
+    struct haul *h = open_one();
+    struct mh_verify_result v;
+    put_numbers("src0", "INBOX", 0, 50);
+    haul_run_ok(h);
+    struct mem_store *s = store_lock("dst0");
+    struct mem_folder *f = mem_folder_find(s, "INBOX");
+    f->uidvalidity++;
+    for (size_t i = 0; i < f->n / 2; i++) {
+        struct mem_message m = f->v[i];
+        f->v[i] = f->v[f->n - 1 - i];
+        f->v[f->n - 1 - i] = m;
+    }
+    for (size_t i = 0; i < f->n; i++)
+        f->v[i].uid = i + 1;
+    store_unlock(s);
+    ASSERT_OK(mh_engine_verify(&h->cfg, &v, &err));
+    cr_assert_eq(v.counts.exact, 50u, "%llu exact, %llu differ", (unsigned long long)v.counts.exact,
+                 (unsigned long long)v.counts.differs);
+    cr_assert_eq(v.counts.differs + v.counts.missing + v.counts.extra + v.counts.flags, 0u);
     mh_verify_result_done(&v);
     haul_close(h);
 }

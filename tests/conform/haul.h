@@ -19,10 +19,28 @@
 
 /* --- a connector that misbehaves on request ---------------------------------------------------- */
 
+struct late_verdict {
+    uint64_t cookie, uid;
+    uint32_t uidvalidity;
+    bool has_err;
+    struct mh_err err;
+};
+
+enum { LATE_MAX = 4096 };
+
+/* Between a target session and the engine's sink: verdicts may come late, as they do over a wire. */
 struct tap {
     struct mh_append_sink sink;
     struct mh_append_sink *inner;
     struct mh_session *s;
+    struct late_verdict *late; /* in order */
+    size_t n_late;
+    bool is_closed;          /* the postman frees it */
+    bool has_postman;        /* a task that delivers after a while */
+    struct mh_waitq no_late; /* everything was delivered */
+    uint64_t doomed[64];     /* cookies: the deadly message and what was sent behind it */
+    size_t n_doomed;
+    bool is_dead;
 };
 
 static struct {
@@ -38,19 +56,136 @@ static struct {
     /* somebody deletes a message between the listing and the fetch */
     const char *expunge_store, *expunge_folder;
     uint64_t expunge_uid;
-    /* a message of this length takes the connection with it each time */
+    /* a message of this length takes the connection with it each time, as soon as DEADLY_MORE others were
+     * sent behind it, which are lost */
     uint64_t deadly_octets;
+    unsigned deadly_more;
     bool is_deadly;
-    const char *deadly_store;
+    /* verdicts come this much later */
+    int64_t late_ms;
     /* called before a session is opened */
     void (*on_open)(bool is_source);
 } far;
+
+static inline void tap_free(struct tap *t)
+{
+    free(t->late);
+    free(t);
+}
+
+static inline void far_deliver(struct tap *t)
+{
+    size_t n = t->n_late;
+    t->n_late = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct late_verdict *v = &t->late[i];
+        t->inner->done(t->inner, v->cookie, v->uid, v->uidvalidity, v->has_err ? &v->err : NULL);
+    }
+    mh_wake_all(&t->no_late);
+}
+
+static inline void far_lose(struct tap *t)
+{
+    for (size_t i = 0; i < t->n_late; i++) {
+        struct late_verdict *v = &t->late[i];
+        v->has_err = true;
+        v->uid = 0;
+        (void)mh_err_set(&v->err, MH_ERETRY, "test", "the answer was lost");
+    }
+    far_deliver(t);
+}
+
+static inline void far_postman(void *arg)
+{
+    struct tap *t = arg;
+    (void)!mh_sleep_until(mh_now_ms() + far.late_ms);
+    t->has_postman = false;
+    if (t->is_closed)
+        tap_free(t);
+    else
+        far_deliver(t);
+}
+
+static inline void far_keep(struct tap *t, uint64_t cookie, uint64_t uid, uint32_t uidvalidity,
+                            const struct mh_err *why)
+{
+    struct mh_err err;
+    mh_assert(t->n_late < LATE_MAX);
+    struct late_verdict *v = &t->late[t->n_late++];
+    *v = (struct late_verdict){
+        .cookie = cookie, .uid = uid, .uidvalidity = uidvalidity, .has_err = why != NULL};
+    if (why)
+        v->err = *why;
+    if (t->has_postman)
+        return;
+    t->has_postman = true;
+    if (mh_task_spawn(mh_sched_self(), "postman", far_postman, t, NULL, &err) != 0)
+        abort();
+}
+
+static inline struct tap *far_tap(struct mh_session *s)
+{
+    struct tap *found = NULL;
+    (void)pthread_mutex_lock(&far.lock);
+    for (size_t i = 0; i < far.n_taps; i++)
+        if (far.taps[i]->s == s)
+            found = far.taps[i];
+    (void)pthread_mutex_unlock(&far.lock);
+    return found;
+}
+
+/* The server falls over the deadly message: the answers before it are out, what came behind is lost. */
+static inline int far_die(struct tap *t, struct mh_err *err)
+{
+    struct mh_err why;
+    size_t n = t->n_doomed;
+    t->n_doomed = 0;
+    t->is_dead = true;
+    far_deliver(t);
+    (void)mh_err_set(&why, MH_ERETRY, "test", "the server has crashed");
+    for (size_t i = 0; i < n; i++)
+        t->inner->done(t->inner, t->doomed[i], 0, 0, &why);
+    return mh_err_set(err, MH_ERETRY, "test", "the server has crashed");
+}
+
+static inline int far_append_end(struct mh_session *s, struct mh_err *err)
+{
+    struct tap *t = far_tap(s);
+    if (t->is_dead || t->n_doomed > far.deadly_more)
+        return far_die(t, err);
+    return t->n_doomed ? 0 : mh_mem.append_end(s, err);
+}
+
+static inline int far_append_cut(struct mh_session *s, struct mh_err *err)
+{
+    struct tap *t = far_tap(s);
+    if (t->is_dead)
+        return far_die(t, err);
+    return t->n_doomed ? 0 : mh_mem.append_cut(s, err);
+}
+
+static inline int far_append_flush(struct mh_session *s, struct mh_err *err)
+{
+    struct tap *t = far_tap(s);
+    if (t && (t->is_dead || t->n_doomed))
+        return far_die(t, err);
+    int rc = mh_mem.append_flush(s, err);
+    while (rc == 0 && t && t->n_late)
+        if (mh_wait(&t->no_late, MH_NEVER) != 0)
+            rc = mh_err_set(err, MH_ECANCEL, "test", "stopped");
+    return rc;
+}
 
 static inline void far_done(struct mh_append_sink *sink, uint64_t cookie, uint64_t uid,
                             uint32_t uidvalidity, const struct mh_err *why)
 {
     struct tap *t = mh_container_of(sink, struct tap, sink);
     struct mh_err changed;
+    if (far.late_ms && !(why && why->code == MH_ERETRY)) {
+        far_keep(t, cookie, uid, uidvalidity, why);
+        return;
+    }
+    far_lose(t); /* what was on its way is lost with the connection */
     if (why && why->code == MH_ELATER && far.retry_after_ms) {
         changed = *why;
         changed.retry_after_ms = far.retry_after_ms;
@@ -71,6 +206,12 @@ static inline int far_open(const struct mh_endpoint *ep, const struct mh_env *en
 
 static inline void far_close(struct mh_session *s)
 {
+    struct tap *t = far_tap(s);
+    if (t) {
+        far_lose(t);
+        if (t->n_doomed)
+            (void)far_die(t, NULL);
+    }
     mh_mem.close(s);
     (void)pthread_mutex_lock(&far.lock);
     for (size_t i = 0; i < far.n_taps;) {
@@ -78,7 +219,10 @@ static inline void far_close(struct mh_session *s)
             i++;
             continue;
         }
-        free(far.taps[i]);
+        if (far.taps[i]->has_postman)
+            far.taps[i]->is_closed = true;
+        else
+            tap_free(far.taps[i]);
         far.taps[i] = far.taps[--far.n_taps];
     }
     (void)pthread_mutex_unlock(&far.lock);
@@ -87,10 +231,19 @@ static inline void far_close(struct mh_session *s)
 static inline int far_append_open(struct mh_session *s, const struct mh_folder *folder,
                                   struct mh_append_sink *sink, struct mh_err *err)
 {
-    struct tap *t = calloc(1, sizeof *t);
+    struct tap *t = far_tap(s);
+    if (t) {
+        int rc = far_append_flush(s, err);
+        t->inner = sink;
+        return rc == 0 ? mh_mem.append_open(s, folder, &t->sink, err) : rc;
+    }
+    t = calloc(1, sizeof *t);
     if (!t)
         return mh_err_nomem(err);
-    *t = (struct tap){{far_done}, sink, s};
+    *t = (struct tap){.sink = {far_done}, .inner = sink, .s = s};
+    if (far.late_ms)
+        t->late = malloc(LATE_MAX * sizeof *t->late);
+    mh_assert(!far.late_ms || t->late);
     (void)pthread_mutex_lock(&far.lock);
     mh_assert(far.n_taps < MH_ARRAY_LEN(far.taps));
     far.taps[far.n_taps++] = t;
@@ -106,20 +259,29 @@ static inline int far_append_begin(struct mh_session *s, const struct mh_append 
     if (++far.begun == far.stop_at)
         atomic_store(far.stop, MH_STOP_SOON);
     far.is_deadly = far.deadly_octets && msg->octets == far.deadly_octets;
-    return mh_mem.append_begin(s, msg, err);
+    struct tap *t = far_tap(s);
+    if (t->is_dead)
+        return far_die(t, err);
+    if (!t->n_doomed && far.is_deadly) {
+        int rc = mh_mem.append_cut(s, err); /* what was sent before it is safe */
+        if (rc != 0)
+            return rc;
+    }
+    if (!t->n_doomed && !far.is_deadly)
+        return mh_mem.append_begin(s, msg, err);
+    mh_assert(t->n_doomed < MH_ARRAY_LEN(t->doomed));
+    t->doomed[t->n_doomed++] = msg->cookie;
+    return 0;
 }
 
 static inline int far_append_data(struct mh_session *s, struct mh_slice slice_take,
                                   struct mh_err *err)
 {
-    if (far.is_deadly) {
-        struct mem_store *store = mem_store_open(far.deadly_store, false);
-        (void)pthread_mutex_lock(&store->lock);
-        store->options.drop_append_at = store->appended_octets + 1;
-        (void)pthread_mutex_unlock(&store->lock);
-        mem_store_close(store);
-    }
-    return mh_mem.append_data(s, slice_take, err);
+    struct tap *t = far_tap(s);
+    if (!t->is_dead && !t->n_doomed)
+        return mh_mem.append_data(s, slice_take, err);
+    mh_slice_drop(&slice_take);
+    return t->is_dead ? far_die(t, err) : 0;
 }
 
 static inline int far_fetch(struct mh_session *s, const struct mh_item *const *items, size_t n,
@@ -145,6 +307,9 @@ static inline void far_init(void)
     far_connector.append_open = far_append_open;
     far_connector.append_begin = far_append_begin;
     far_connector.append_data = far_append_data;
+    far_connector.append_end = far_append_end;
+    far_connector.append_cut = far_append_cut;
+    far_connector.append_flush = far_append_flush;
     far_connector.fetch = far_fetch;
 }
 

@@ -465,6 +465,9 @@ static void flow_read(struct relay *relay, struct flow *flow)
     flow_commit(relay, flow, fresh, fresh_len, got > 0 ? (size_t)got : 0);
 
     relay->now_ns = tool_now_ns();
+    struct wire *wire = &relay->wire[flow->dir];
+    if (wire->held_bytes_max < flow->read_bytes - flow->sent_bytes)
+        wire->held_bytes_max = flow->read_bytes - flow->sent_bytes;
     if (got > 0) {
         wire_send(relay, flow, TRANSIT_BYTES, (size_t)got);
         /* A short read means empty, unless the other side hung up: that shows only in the next. */
@@ -879,13 +882,15 @@ static void relay_done(struct relay *relay)
 {
     fprintf(stderr,
             "%s: connections=%llu up=%llu down=%llu cuts=%llu stalls=%llu refused=%llu "
-            "up-writes=%llu down-writes=%llu\n",
+            "up-writes=%llu down-writes=%llu up-held-max=%llu down-held-max=%llu\n",
             tool_name, (unsigned long long)relay->accepted,
             (unsigned long long)relay->wire[DIR_UP].delivered_bytes,
             (unsigned long long)relay->wire[DIR_DOWN].delivered_bytes,
             (unsigned long long)relay->cuts, (unsigned long long)relay->stalls,
             (unsigned long long)relay->refused, (unsigned long long)relay->wire[DIR_UP].writes,
-            (unsigned long long)relay->wire[DIR_DOWN].writes);
+            (unsigned long long)relay->wire[DIR_DOWN].writes,
+            (unsigned long long)relay->wire[DIR_UP].held_bytes_max,
+            (unsigned long long)relay->wire[DIR_DOWN].held_bytes_max);
     while (relay->conns) {
         struct conn *conn = relay->conns;
         assert(!conn->prev);

@@ -125,6 +125,7 @@ struct wire {
     int64_t free_ns;                    /* when the last byte put on it has left */
     struct flow *turn_head, *turn_tail; /* flows that want to put bytes on it, in turn */
     uint64_t delivered_bytes, writes;
+    uint64_t held_bytes_max; /* by one flow: the figure that --buffer-kib bounds */
 };
 
 struct relay {

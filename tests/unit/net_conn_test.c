@@ -387,9 +387,9 @@ static void backpressure_main(void *arg)
     cr_assert_geq(mh_conn_queued_bytes(c), MH_CONN_OUTQ_BYTES - MH_SLAB_BYTES);
     cr_assert_leq(slabs_peak(w), MH_CONN_OUTQ_BYTES / MH_SLAB_BYTES + 1);
     /* Nothing is lost by waiting: the same connection goes on when the server does. */
+    *(size_t *)w->peer.arg = written;
     atomic_store(&w->peer.go, 1);
     must(mh_conn_drain(c, &err), &err);
-    *(size_t *)w->peer.arg = written;
     cr_assert_eq(mh_conn_info(c)->bytes_out, written);
     mh_conn_close(c);
 }

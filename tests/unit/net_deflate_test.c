@@ -145,7 +145,7 @@ Test(deflate, megabytes_both_ways)
     world_run(&w, serve_echo, big_main);
 }
 
-Test(deflate, megabytes_both_ways_inside_tls, .timeout = 60)
+Test(deflate, megabytes_both_ways_inside_tls)
 {
     struct cert leaf = cert_make(&(struct cert_spec){.cn = "x"}, NULL);
     char pin[65];
@@ -407,7 +407,7 @@ static void bomb_main(void *arg)
     mh_conn_close(c);
 }
 
-Test(deflate, a_bomb_in_flat_memory, .timeout = 60)
+Test(deflate, a_bomb_in_flat_memory)
 {
     struct world w = {0};
     world_run(&w, serve_bomb, bomb_main);

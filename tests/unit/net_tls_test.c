@@ -279,7 +279,7 @@ static const struct {
      "purpose"},
 };
 
-Test(tls, certificates, .timeout = 120)
+Test(tls, certificates)
 {
     for (size_t i = 0; i < MH_ARRAY_LEN(trust_cases); i++) {
         const char *name = trust_cases[i].name;
@@ -304,6 +304,65 @@ Test(tls, certificates, .timeout = 120)
         cr_expect(pin && strcmp(pin + 12, fingerprint) == 0, "%s: %s", name, a.err.text);
         cr_expect_str_eq(a.err.layer, "tls");
     }
+}
+
+/* --- the certificates that servers under test use as well --------------------------------------- */
+
+enum { CASE_FIELD_BYTES = 64 };
+
+struct kit_case {
+    char cert[CASE_FIELD_BYTES];
+    char host[CASE_FIELD_BYTES];
+    char verdict[CASE_FIELD_BYTES];
+};
+
+static SSL_CTX *kit_ctx(const char *dir, const char *name)
+{
+    char path[256];
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_security_level(ctx, 0);
+    (void)snprintf(path, sizeof path, "%s/%s.crt", dir, name);
+    cr_assert_eq(SSL_CTX_use_certificate_chain_file(ctx, path), 1, "%s", path);
+    (void)snprintf(path, sizeof path, "%s/%s.key", dir, name);
+    cr_assert_eq(SSL_CTX_use_PrivateKey_file(ctx, path, SSL_FILETYPE_PEM), 1, "%s", path);
+    return ctx;
+}
+
+static void kit_case_run(const char *dir, const struct kit_case *k)
+{
+    char root_path[256];
+    (void)snprintf(root_path, sizeof root_path, "%s/ca.crt", dir);
+    struct attempt a = {.ca_file = root_path, .host = k->host};
+    attempt_run(&a, kit_ctx(dir, k->cert));
+    int expected = strcmp(k->verdict, "pass") == 0 ? MH_OK : MH_EMAILBOX;
+    cr_expect_eq(a.rc, expected, "%s as %s: %s", k->cert, k->host, a.err.text);
+    cr_expect_eq(a.was_served, expected == MH_OK, "%s as %s", k->cert, k->host);
+}
+
+Test(tls, certificates_of_the_kit)
+{
+    const char *source = getenv("MH_SOURCE");
+    char dir[] = "/tmp/mh-net-kit-XXXXXX";
+    char command[512];
+    char line[512];
+    int cases = 0;
+    cr_assert_not_null(mkdtemp(dir));
+    (void)snprintf(command, sizeof command, "sh %s/tests/tools/certkit.sh %s", source ? source : ".",
+                   dir);
+    cr_assert_eq(system(command), 0, "%s", command);
+    (void)snprintf(command, sizeof command, "%s/cases.tsv", dir);
+    FILE *f = fopen(command, "r");
+    cr_assert_not_null(f);
+    while (fgets(line, sizeof line, f)) {
+        struct kit_case k;
+        cr_assert_eq(sscanf(line, "%63s %63s %63s", k.cert, k.host, k.verdict), 3, "%s", line);
+        kit_case_run(dir, &k);
+        cases++;
+    }
+    cr_assert_geq(cases, 19);
+    (void)fclose(f);
+    (void)snprintf(command, sizeof command, "rm -r %s", dir);
+    cr_assert_eq(system(command), 0);
 }
 
 Test(tls, the_dates_of_a_refusal)
@@ -872,7 +931,7 @@ static void echo_main(void *arg)
     mh_conn_close(c);
 }
 
-Test(tls, megabytes_both_ways_with_key_updates, .timeout = 120)
+Test(tls, megabytes_both_ways_with_key_updates)
 {
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     struct cert leaf = leaf_of(&root);
@@ -1119,7 +1178,7 @@ static void serve_until_told(struct peer *p, int fd)
     serve_any(p, fd);
 }
 
-Test(tls, every_allocation_may_fail, .timeout = 60)
+Test(tls, every_allocation_may_fail)
 {
     struct cert leaf = leaf_of(&root);
     struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL), .connections = 1000}};
@@ -1274,7 +1333,7 @@ static void *lane_thread(void *arg)
     return NULL;
 }
 
-Test(tls, two_loops_share_pool_and_net, .timeout = 120)
+Test(tls, two_loops_share_pool_and_net)
 {
     static const char *const limit[] = {"200M"};
     struct cert leaf = leaf_of(&root);
