@@ -267,6 +267,16 @@ static bool next_chunk(struct imap_fetching *f, struct fetch_cmd *c)
     return true;
 }
 
+/*
+ * Courier cuts BODY[] (and RFC822.SIZE) short where its MIME reader gives up, at hundreds of parts or levels;
+ * RFC822 is the file as it is. It sets \Seen, but not in a folder that was opened by EXAMINE.
+ */
+static const char *body_item(const struct mh_session *s)
+{
+    bool by_file = s->names.family == IMAP_COURIER && !s->selected.for_write;
+    return by_file ? " (UID RFC822)" : " (UID BODY.PEEK[])";
+}
+
 static int send_chunk(struct imap_fetching *f, struct fetch_cmd *c, struct mh_err *err)
 {
     uint64_t uids[IMAP_FETCH_CHUNK_MESSAGES];
@@ -277,7 +287,7 @@ static int send_chunk(struct imap_fetching *f, struct fetch_cmd *c, struct mh_er
     for (size_t i = 0; i < n; i++)
         uids[i] = f->items[c->first + i]->uid;
     mh_cmd_uid_set(&c->cmd->text, uids, n);
-    mh_cmd_raw(&c->cmd->text, " (UID BODY.PEEK[])");
+    mh_cmd_raw(&c->cmd->text, body_item(f->s));
     return imap_cmd_send(c->cmd, err);
 }
 

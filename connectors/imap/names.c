@@ -24,6 +24,7 @@ struct name_rules {
     const char *bad_first; /* at the start */
     char escape;
     bool strict; /* only letters, digits, inner blanks, '-', '_' and what is not ASCII */
+    bool is_basic;         /* nothing above U+FFFF */
     size_t part_max_bytes; /* one component on the wire */
     size_t name_max_bytes; /* the whole name */
 };
@@ -33,16 +34,17 @@ enum { PART_MAX_BYTES = 255, STRICT_PART_MAX_BYTES = 200, HASH_CHARS = 9 };
 
 /* Measured: Dovecot 2.3.19 (maildir), Cyrus 3.6.1, Courier 5.0 (a whole name is one directory there). */
 static const struct name_rules family_rules[] = {
-    [IMAP_ANY] = {"", "", '%', false, PART_MAX_BYTES, 4000},
-    [IMAP_DOVECOT] = {"/", "~", '%', false, PART_MAX_BYTES, 4000},
-    [IMAP_CYRUS] = {"!\"%/;<>\\`{|}", "", '=', false, 400, 480},
-    [IMAP_COURIER] = {"/", "", '%', false, 200, 240},
-    [IMAP_EXCHANGE] = {"", "", '%', false, PART_MAX_BYTES, 4000},
+    [IMAP_ANY] = {"", "", '%', false, false, PART_MAX_BYTES, 4000},
+    [IMAP_DOVECOT] = {"/", "~", '%', false, false, PART_MAX_BYTES, 4000},
+    [IMAP_CYRUS] = {"!\"%/;<>\\`{|}", "", '=', false, false, 400, 480},
+    [IMAP_COURIER] = {"/", "", '%', false, true, 200, 240},
+    [IMAP_EXCHANGE] = {"", "", '%', false, false, PART_MAX_BYTES, 4000},
 };
 
 /* When those were not enough: '=' in case it is the '%', and short in case it is the length. */
-static const struct name_rules strict_rules = {"", "", '%', true, STRICT_PART_MAX_BYTES, 4000};
-static const struct name_rules short_rules = {"", "", '=', true, STRICT_PART_MAX_BYTES, 200};
+static const struct name_rules strict_rules = {"", "", '%', true, true,
+                                               STRICT_PART_MAX_BYTES, 4000};
+static const struct name_rules short_rules = {"", "", '=', true, true, STRICT_PART_MAX_BYTES, 200};
 
 static const struct name_rules *rules_of(const struct imap_names *n, enum imap_name_level level)
 {
@@ -213,6 +215,8 @@ static bool must_escape(const struct name_rules *rules, char separator, const ch
     unsigned char c = (unsigned char)raw[i];
     if (seq == 0 || c < 0x20 || c == 0x7f)
         return true;
+    if (seq == 4) /* Courier refuses surrogate pairs in modified UTF-7 */
+        return rules->is_basic;
     if (seq > 1) /* the controls U+0080 to U+009F */
         return rules->strict && c == 0xc2 && (unsigned char)raw[i + 1] < 0xa0;
     if ((separator && c == (unsigned char)separator) || has(rules->bad, c) ||

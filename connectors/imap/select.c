@@ -440,7 +440,8 @@ int imap_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, stru
 {
     mh_assert(s->is_dead || s->selected.native);
     int rc = imap_session_check(s, err);
-    bool is_empty = s->selected.opened.messages == 0 && !s->selected.was_used;
+    const struct imap_selected *sel = &s->selected;
+    bool is_empty = sel->opened.messages == 0 && !sel->was_used && !sel->has_changed;
     if (rc || is_empty || uid_from > UINT32_MAX) {
         mh_scan_finish(out);
         return rc;

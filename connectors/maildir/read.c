@@ -103,13 +103,16 @@ static int entry_order(const void *pa, const void *pb, void *ctx)
     return strcmp(entry_name(sel, a), entry_name(sel, b));
 }
 
-/* Two files with one base name are an error of who made them, but two messages: the second one's uid
- * comes from its whole name. */
+/* Two files with one base name are an error of who made them, but two messages: every further
+ * one's uid comes from its whole name. */
 static void separate_twins(struct maildir_selected *sel)
 {
     bool found = false;
-    for (size_t i = 1; i < sel->n; i++) {
-        if (sel->entries[i].uid != sel->entries[i - 1].uid)
+    uint64_t uid = 0; /* of the present group */
+    for (size_t i = 0; i < sel->n; i++) {
+        bool is_first = sel->entries[i].uid != uid;
+        uid = sel->entries[i].uid;
+        if (is_first)
             continue;
         const char *name = entry_name(sel, &sel->entries[i]);
         sel->entries[i].uid = mh_uid_from_name(name, strlen(name) + 1);

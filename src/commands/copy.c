@@ -10,15 +10,16 @@ static int exit_code(const struct mh_result *r)
 {
     bool auth = false;
     bool stopped = false;
+    bool has_failed = r->counts.failed > 0;
     for (size_t i = 0; i < r->n_mailboxes; i++) {
         auth |= r->mailboxes[i].err.code == MH_EAUTH;
         stopped |= r->mailboxes[i].err.code != MH_OK;
         for (size_t k = 0; k < r->mailboxes[i].n_folders; k++)
-            stopped |= r->mailboxes[i].folders[k].err.code != MH_OK;
+            has_failed |= r->mailboxes[i].folders[k].err.code != MH_OK;
     }
     if (auth)
         return MH_EXIT_AUTH;
-    if (r->counts.failed)
+    if (has_failed)
         return MH_EXIT_ITEMS;
     return stopped ? MH_EXIT_ERROR : MH_EXIT_OK;
 }

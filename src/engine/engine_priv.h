@@ -135,6 +135,7 @@ struct todo {
     uint32_t item; /* index into the scan */
     uint8_t status;
     uint8_t tries;
+    uint8_t owner; /* TAKEN, FLIGHT: the lane in whose hands it is */
     bool is_new;      /* DONE by this pass's own sending */
     bool is_odd;      /* has bytes that servers are known to change */
     uint64_t dst_uid; /* once DONE; 0 when the target does not say */

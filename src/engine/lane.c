@@ -54,6 +54,14 @@ int lane_push_rows(struct lane *lane, bool all, struct mh_err *err)
 
 /* --- verdicts ---------------------------------------------------------------------------------------------- */
 
+/* One that was refused with its batch and went back on the list may be in another lane's hands by now, while
+ * our chunk still names it. */
+static bool is_mine(const struct lane *lane, uint32_t todo, enum todo_status status)
+{
+    const struct todo *t = &lane->pass->todo[todo];
+    return t->status == status && t->owner == lane->number;
+}
+
 static void flying(struct lane *lane, bool now)
 {
     if (now == lane->is_flying)
@@ -279,7 +287,7 @@ static int begin_append(struct lane *lane, struct mh_err *err)
     code = lane->job->tc->append_begin(lane->dst, &msg, err);
     if (code == MH_OK)
         return MH_OK;
-    if (pass->todo[lane->todo].status == TODO_FLIGHT) {
+    if (is_mine(lane, lane->todo, TODO_FLIGHT)) {
         /* No verdict comes for it: nothing of it was sent. */
         lane->in_flight--;
         lane->in_flight_bytes -= lane->octets;
@@ -460,7 +468,7 @@ static int sink_end(struct mh_sink *s, struct mh_err *err)
     struct lane *lane = mh_container_of(s, struct lane, sink);
     int code = MH_OK;
     if (lane->mode == MSG_DROPPED) {
-        if (lane->pass->todo[lane->todo].status == TODO_TAKEN)
+        if (is_mine(lane, lane->todo, TODO_TAKEN))
             code = keep_close(lane, err);
         lane->mode = MSG_NONE;
         return code;
@@ -487,7 +495,7 @@ static int sink_missed(struct mh_sink *s, const struct mh_item *item, const stru
         /* The target waits for octets that will never come: only a new connection ends that. */
         return dst_failed(lane, why, MH_ERETRY);
     }
-    if (t->status != TODO_TAKEN)
+    if (!is_mine(lane, todo, TODO_TAKEN))
         return MH_OK;
     char line[512];
     if (why->code == MH_EITEM) {
@@ -562,7 +570,7 @@ static void return_chunk(struct lane *lane)
     uint32_t last = 0;
     for (size_t i = 0; i < lane->n_chunk; i++) {
         uint32_t t = lane->chunk_todo[i];
-        if (lane->pass->todo[t].status != TODO_TAKEN)
+        if (!is_mine(lane, t, TODO_TAKEN))
             continue;
         lane->pass->todo[t].status = TODO_OPEN;
         first = MH_MIN(first, t);

@@ -510,6 +510,7 @@ static void fill_chunk(struct pass *pass, struct lane *lane, uint32_t first, uin
         if (pass->todo[t].status != TODO_OPEN)
             continue;
         pass->todo[t].status = TODO_TAKEN;
+        pass->todo[t].owner = (uint8_t)lane->number;
         lane->chunk[lane->n_chunk] = &pass->scan.items[pass->todo[t].item];
         lane->chunk_todo[lane->n_chunk++] = t;
         bytes += pass->scan.items[pass->todo[t].item].size;
@@ -589,6 +590,7 @@ void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_
 {
     struct mh_progress *p = pass->job->mb->progress;
     const struct mh_item *item = &pass->scan.items[pass->todo[todo].item];
+    mh_assert(pass->todo[todo].status != TODO_DONE);
     pass->todo[todo].status = TODO_DONE;
     pass->todo[todo].dst_uid = dst_uid;
     pass->todo[todo].octets = octets;

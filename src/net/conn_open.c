@@ -7,7 +7,7 @@
 #include "net/conn_priv.h"
 #include "net/dial_priv.h"
 
-/* --- life --------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 void mh_conn_leave(struct mh_conn *c)
 {
@@ -92,7 +92,7 @@ static int conn_new(const struct mh_conn_config *cfg, const char *host, bool is_
     return MH_OK;
 }
 
-/* --- TLS -------------------------------------------------------------------------------------------------- */
+/* --- TLS ------------------------------------------------------------------------------------- */
 
 /* waits: until the handshake is done and the certificate verified. */
 static int shake_hands(struct mh_conn *c, struct mh_err *err)
@@ -183,7 +183,7 @@ int mh_conn_start_tls(struct mh_conn *c, struct mh_err *err)
     return rc;
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------ */
+/* --- opening --------------------------------------------------------------------------------- */
 
 /* waits: resolves, connects; the socket belongs to C then. */
 static int connect_to(struct mh_conn *c, struct mh_err *err)
@@ -224,6 +224,7 @@ static int open_steps(const struct mh_conn_config *cfg, struct mh_conn **out, st
         rc = check_trust(cfg, err);
     if (rc == MH_OK)
         rc = conn_new(cfg, host, is_ip, &c, err);
+    mh_assert(rc != MH_OK || c != NULL);
     if (rc == MH_OK)
         rc = connect_to(c, err);
     if (rc == MH_OK && cfg->tls)
@@ -247,7 +248,7 @@ int mh_conn_open(const struct mh_conn_config *cfg, struct mh_conn **out, struct 
     return rc;
 }
 
-/* --- compression -------------------------------------------------------------------------------------------- */
+/* --- compression ----------------------------------------------------------------------------- */
 
 int mh_conn_start_deflate(struct mh_conn *c, struct mh_err *err)
 {
@@ -266,7 +267,7 @@ int mh_conn_start_deflate(struct mh_conn *c, struct mh_err *err)
     return rc;
 }
 
-/* --- the end ------------------------------------------------------------------------------------------------ */
+/* --- the end --------------------------------------------------------------------------------- */
 
 static void release_memory(struct mh_conn *c)
 {

@@ -2,9 +2,10 @@
 /*
  * Inside of a connection: conn_open.c makes and ends it, conn_read.c and conn_write.c carry bytes.
  *
- * Layers, outermost first: slices (what callers see), DEFLATE when started, TLS when started, socket.
- * Every function that waits holds a reference (enter/leave) and looks again at `is_closed` after each
- * wait: another task may have closed the connection, and only the struct itself is then still there.
+ * Layers, outermost first: slices (what callers see), DEFLATE when started, TLS when started,
+ * socket. Every function that waits holds a reference (enter/leave) and looks again at `is_closed`
+ * after each wait: another task may have closed the connection, and only the struct itself is then
+ * still there.
  */
 #ifndef MH_NET_CONN_PRIV_H
 #define MH_NET_CONN_PRIV_H
@@ -60,6 +61,7 @@ struct mh_conn {
     int64_t used_ms; /* when bytes were last read */
     struct mh_due rest_due;
     bool is_reading;
+    bool is_read_held;      /* there was input at the last look, and the rate limit held it back */
     struct mh_err read_err; /* sticky; code 0 = none */
 
     /* writing */

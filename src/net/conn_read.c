@@ -6,7 +6,7 @@
 
 static const struct mh_slice no_slice = {NULL, 0, 0};
 
-/* --- slabs to read into --------------------------------------------------------------------------------- */
+/* --- slabs to read into ---------------------------------------------------------------------- */
 
 void mh_fill_release(struct mh_fill *f)
 {
@@ -40,6 +40,7 @@ static int fill_room(struct mh_conn *c, struct mh_fill *f, struct mh_err *err)
 
 static unsigned char *fill_at(const struct mh_fill *f)
 {
+    mh_assert(f->slab != NULL);
     return f->slab->data + f->off;
 }
 
@@ -81,7 +82,7 @@ static void note_use(struct mh_conn *c)
         mh_loop_at(c->loop, &c->rest_due, c->used_ms + MH_CONN_REST_MS);
 }
 
-/* --- from the wire ------------------------------------------------------------------------------------------ */
+/* --- from the wire --------------------------------------------------------------------------- */
 
 static int ended(struct mh_err *err)
 {
@@ -164,7 +165,8 @@ static int pull_wire(struct mh_conn *c, struct mh_slice *out, int64_t *again_ms_
     if (rc != MH_OK)
         return rc;
     size_t allowed = grant(c, MH_SLAB_BYTES - c->wire_fill.off, again_ms_out);
-    if (allowed == 0)
+    c->is_read_held = allowed == 0;
+    if (c->is_read_held)
         return MH_OK;
     size_t n = 0;
     rc = receive(c, fill_at(&c->wire_fill), allowed, &n, err);
@@ -212,7 +214,7 @@ static int pull_inflated(struct mh_conn *c, struct mh_slice *out, int64_t *again
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------ */
+/* --- reading --------------------------------------------------------------------------------- */
 
 struct read_wait {
     int64_t deadline_ms;

@@ -9,7 +9,7 @@ enum {
     GRANT_MAX_BYTES = 256 * 1024, /* asked of the rate limit at a time */
 };
 
-/* --- out to the wire ---------------------------------------------------------------------------------------- */
+/* --- out to the wire ------------------------------------------------------------------------- */
 
 size_t mh_conn_queued_bytes(const struct mh_conn *c)
 {
@@ -164,7 +164,8 @@ void mh_conn_fail_writing(struct mh_conn *c, const struct mh_err *err)
     mh_outq_clear(&c->outq);
     mh_fill_release(&c->text_fill);
     c->zsent = c->zfilled = 0;
-    /* What the peer said last may wait at the socket, its edge not yet seen: have the reader look. */
+    /* What the peer said last may wait at the socket, its edge not yet seen: have the reader
+     * look. */
     c->sock.readable = true;
     mh_wake_all(&c->readers);
     mh_wake_all(&c->writers);
@@ -205,7 +206,7 @@ void mh_conn_flush_soon(struct mh_conn *c)
         mh_loop_soon(c->loop, &c->flush_due);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------ */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static int check_writable(const struct mh_conn *c, struct mh_err *err)
 {
@@ -311,13 +312,14 @@ static int text_room(struct mh_conn *c, size_t len, struct mh_err *err)
     return MH_OK;
 }
 
-/* Puts LEN bytes of protocol text behind what is queued; text that follows text becomes one slice. */
+/* Puts LEN bytes of protocol text behind what is queued; text that follows text becomes one
+ * slice. */
 static int queue_text(struct mh_conn *c, const void *text, size_t len, bool is_secret,
                       struct mh_err *err)
 {
     struct mh_fill *f = &c->text_fill;
     uint32_t off = f->off;
-    memcpy(f->slab->data + off, text, len); /* framing: never message bytes */
+    memcpy(f->slab->data + off, text, len); /* no message bytes: protocol text */
     f->off += (uint32_t)len;
     if (!is_secret && mh_outq_extend(&c->outq, f->slab, off, (uint32_t)len))
         return MH_OK;
@@ -357,6 +359,11 @@ int mh_conn_write_text(struct mh_conn *c, const void *text, size_t len, struct m
 int mh_conn_write_secret(struct mh_conn *c, const void *text, size_t len, struct mh_err *err)
 {
     return write_text(c, text, len, true, err);
+}
+
+bool mh_conn_is_held(const struct mh_conn *c)
+{
+    return c->is_read_held || c->is_throttled;
 }
 
 int mh_conn_drain(struct mh_conn *c, struct mh_err *err)

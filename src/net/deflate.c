@@ -8,7 +8,8 @@
 enum {
     RAW_WINDOW_BITS = -15, /* no zlib header (RFC 4978, 3) */
     MEMORY_LEVEL = 8,
-    /* Mail is mostly base64: Huffman coding brings the gain, long searches for matches bring little. */
+    /* Mail is mostly base64: Huffman coding brings the gain, long searches for matches bring
+     * little. */
     LEVEL = Z_BEST_SPEED,
 };
 

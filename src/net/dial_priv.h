@@ -42,7 +42,8 @@ int mh_resolve(const char *host, uint16_t port, struct mh_addrs *out,
 int mh_dial(const struct mh_addrs *addrs, int64_t timeout_ms, int *fd_out,
             char peer[MH_ADDR_TEXT_BYTES], struct mh_err *err) MH_MUST_CHECK;
 
-/* What asks for names; tests put their own in its place before any loop runs. Default getaddrinfo(). */
+/* What asks for names; tests put their own in its place before any loop runs. Default
+ * getaddrinfo(). */
 typedef int mh_lookup_fn(const char *host, const char *service, const struct addrinfo *hints,
                          struct addrinfo **out);
 void mh_resolve_set_lookup(mh_lookup_fn *lookup, void (*free_list)(struct addrinfo *list));

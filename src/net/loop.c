@@ -109,7 +109,7 @@ static void loop_flush(void *ctx)
     }
 }
 
-/* --- epoll ------------------------------------------------------------------------------------ */
+/* --- epoll ----------------------------------------------------------------------------------- */
 
 static int poll_timeout(const struct mh_loop *loop, int64_t timeout_ms)
 {
@@ -125,7 +125,8 @@ static int poll_timeout(const struct mh_loop *loop, int64_t timeout_ms)
 static void loop_poll(void *ctx, int64_t timeout_ms)
 {
     struct mh_loop *loop = ctx;
-    /* An error can only be EINTR: the descriptor and the array are ours. The scheduler asks again. */
+    /* An error can only be EINTR: the descriptor and the array are ours. The scheduler asks
+     * again. */
     int n =
         epoll_wait(loop->epoll_fd, loop->events, EVENTS_PER_POLL, poll_timeout(loop, timeout_ms));
     for (int i = 0; i < n; i++) {
@@ -164,7 +165,7 @@ void mh_loop_unwatch(struct mh_loop *loop, const struct mh_watch *w)
     (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
 }
 
-/* --- the loop --------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------------- */
 
 static int open_descriptors(struct mh_loop *loop, struct mh_err *err)
 {
@@ -240,7 +241,7 @@ void mh_loop_block_give(struct mh_loop *loop, void *block)
         mh_free(block);
 }
 
-/* --- other descriptors ------------------------------------------------------------------------ */
+/* --- other descriptors ----------------------------------------------------------------------- */
 
 struct fd_wait {
     struct mh_watch watch;

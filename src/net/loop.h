@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * An epoll loop: the poller of one scheduler. min(cores, 4) of them exist; a lane lives on one for
- * life. Created and run in the same thread; others use mh_loop_sched() only (to post), and mh_loop_free() once that thread
- * has ended.
+ * life. Created and run in the same thread; others use mh_loop_sched() only (to post), and
+ * mh_loop_free() once that thread has ended.
  */
 #ifndef MH_NET_LOOP_H
 #define MH_NET_LOOP_H

@@ -35,7 +35,8 @@ struct mh_due {
     bool is_booked;
 };
 
-/* Books FN for the end of this round, or for the time WHEN_MS; a later booking replaces the earlier. */
+/* Books FN for the end of this round, or for the time WHEN_MS; a later booking replaces the
+ * earlier. */
 void mh_loop_soon(struct mh_loop *loop, struct mh_due *due);
 void mh_loop_at(struct mh_loop *loop, struct mh_due *due, int64_t when_ms);
 void mh_loop_forget(struct mh_due *due);

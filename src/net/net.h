@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What all connections of a run share: TLS contexts by trust settings, session tickets, the two rate
- * limits (what comes in from sources, what goes out to targets), counters. Made before the loops
- * start, freed after they ended; functions are safe from any thread.
+ * What all connections of a run share: TLS contexts by trust settings, session tickets, the two
+ * rate limits (what comes in from sources, what goes out to targets), counters. Made before the
+ * loops start, freed after they ended; functions are safe from any thread.
  */
 #ifndef MH_NET_NET_H
 #define MH_NET_NET_H

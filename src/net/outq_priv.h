@@ -27,7 +27,8 @@ struct mh_outq {
 void mh_outq_done(struct mh_outq *q);
 /* Takes SLICE (not empty). False: out of memory, the slice is dropped. */
 bool mh_outq_push(struct mh_outq *q, struct mh_slice slice_take, bool is_secret) MH_MUST_CHECK;
-/* Makes the last entry longer when LEN bytes at OFF of SLAB follow it directly and it is no secret. */
+/* Makes the last entry longer when LEN bytes at OFF of SLAB follow it directly and it is no
+ * secret. */
 bool mh_outq_extend(struct mh_outq *q, const struct mh_slab *slab, uint32_t off, uint32_t len);
 /* The first entries, at most MAX_BYTES of them (more than 0), as iovecs; how many. */
 size_t mh_outq_peek(const struct mh_outq *q, struct iovec *iov, size_t max_iov, size_t max_bytes);

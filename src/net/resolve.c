@@ -58,7 +58,7 @@ int mh_host_normalize(const char *host, char *out, size_t out_size, bool *is_ip_
     return MH_OK;
 }
 
-/* --- asking ----------------------------------------------------------------------------------------- */
+/* --- asking ---------------------------------------------------------------------------------- */
 
 struct question {
     const char *host;

@@ -42,7 +42,8 @@ int mh_sock_init(struct mh_sock *s, struct mh_loop *loop, int fd_take,
     *s = (struct mh_sock){.watch = {.fd = fd_take, .ready = on_events},
                           .loop = loop,
                           .counters = counters,
-                          .ready = ready};
+                          .ready = ready,
+                          .writable = true};
     set_option(fd_take, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd_take, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd_take, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
@@ -62,8 +63,8 @@ void mh_sock_done(struct mh_sock *s)
     if (s->watch.fd < 0)
         return;
     mh_loop_unwatch(s->loop, &s->watch);
-    /* Bytes left unread (TLS tickets, say) would turn the close into a reset, and that takes what is
-     * still on its way to the peer with it. */
+    /* Bytes left unread (TLS tickets, say) would turn the close into a reset, and that takes
+     * what is still on its way to the peer with it. */
     (void)recv(s->watch.fd, NULL, DISCARD_BYTES, MSG_DONTWAIT | MSG_TRUNC);
     (void)close(s->watch.fd);
     s->watch.fd = -1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A non-blocking socket under edge-triggered epoll. `readable` and `writable` remember the last edge
- * until the kernel says that there is no more, so no call is made that cannot do anything.
+ * A non-blocking socket under edge-triggered epoll. `readable` and `writable` remember the last
+ * edge until the kernel says that there is no more, so no call is made that cannot do anything.
  * Embedded in its connection; belongs to the loop's thread. Never waits.
  */
 #ifndef MH_NET_SOCK_PRIV_H

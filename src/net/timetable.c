@@ -23,8 +23,9 @@ enum {
 #define RATE_MIN_BYTES 1024u
 #define RATE_MAX_BYTES (1ull << 40)
 
-/* The rate of each minute of the week (Sunday 00:00 first), 0 = no limit. Filled in two layers that
- * the last step merges: points hold from their minute to the next point, ranges within themselves. */
+/* The rate of each minute of the week (Sunday 00:00 first), 0 = no limit. Filled in two layers
+ * that the last step merges: points hold from their minute to the next point, ranges within
+ * themselves. */
 struct mh_timetable {
     uint64_t rate[WEEK_MINUTES];
     bool is_constant;

@@ -14,12 +14,13 @@
 #define RECORD_MAX_BYTES    (RECORD_BYTES + 256u + 5u)
 /* From here on a record goes to the kernel by itself; smaller ones are copied behind each other. */
 #define DIRECT_BYTES        8192u
-/* Tickets and key updates come in ones and twos between data; a peer that sends only them is hostile. */
+/* Tickets and key updates come in ones and twos between data; a peer that sends only them is
+ * hostile. */
 #define CONTROLS_MAX        64u
 /* A chain of certificates is at most 100 KiB for OpenSSL; what exceeds this is no handshake. */
 #define HANDSHAKE_MAX_BYTES ((size_t)512 * 1024)
 
-/* --- the BIO ------------------------------------------------------------------------------------ */
+/* --- the BIO --------------------------------------------------------------------------------- */
 
 static int bio_read(BIO *bio, char *buf, size_t len, size_t *n_out)
 {
@@ -78,7 +79,8 @@ static void gather(struct mh_tls *t, const char *data, size_t len)
         }
     }
     if (len > MH_LOOP_BLOCK_BYTES - t->filled) {
-        memmove(t->block, t->block + t->sent, mh_tls_unsent_bytes(t));
+        size_t waiting = mh_tls_unsent_bytes(t);
+        memmove(t->block, t->block + t->sent, waiting); /* no message bytes: ciphertext */
         t->filled -= t->sent;
         t->sent = 0;
     }
@@ -88,7 +90,8 @@ static void gather(struct mh_tls *t, const char *data, size_t len)
         t->send_errno = ENOBUFS;
         return;
     }
-    memcpy(t->block + t->filled, data, len);
+    /* What a buffering BIO does inside OpenSSL; counted, so that nobody takes it for free. */
+    memcpy(t->block + t->filled, data, len); /* no message bytes: ciphertext, see gathered_bytes */
     t->filled += len;
     atomic_fetch_add_explicit(&t->net->counters.gathered_bytes, len, memory_order_relaxed);
 }
@@ -134,7 +137,7 @@ BIO_METHOD *mh_tls_bio_method_new(void)
     return NULL;
 }
 
-/* --- the object ----------------------------------------------------------------------------------- */
+/* --- the object ------------------------------------------------------------------------------ */
 
 static bool set_peer(struct mh_tls *t)
 {
@@ -212,7 +215,7 @@ bool mh_tls_has_input(const struct mh_tls *t)
     return t->end != MH_IO_OK || t->sock->readable || SSL_has_pending(t->ssl);
 }
 
-/* --- failures in words ------------------------------------------------------------------------------ */
+/* --- failures in words ----------------------------------------------------------------------- */
 
 /* Why nothing can be sent any more. */
 static enum mh_io fail_sending(const struct mh_tls *t, struct mh_err *err)
@@ -330,7 +333,7 @@ static enum mh_io fail_handshake(struct mh_tls *t, int op_error, struct mh_err *
     return MH_IO_FAIL;
 }
 
-/* --- the handshake ---------------------------------------------------------------------------------- */
+/* --- the handshake --------------------------------------------------------------------------- */
 
 static enum mh_io finish_handshake(struct mh_tls *t, struct mh_err *err)
 {
@@ -389,7 +392,7 @@ void mh_tls_describe(const struct mh_tls *t, struct mh_conn_info *info)
     }
 }
 
-/* --- bytes ------------------------------------------------------------------------------------------ */
+/* --- bytes ----------------------------------------------------------------------------------- */
 
 /* What a read that brought no data means; MH_IO_OK: a control message was dealt with, go on. */
 static enum mh_io read_end(struct mh_tls *t, struct mh_err *err)

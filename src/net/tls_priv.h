@@ -2,8 +2,8 @@
 /*
  * TLS over a socket of ours, without waiting: each call does what can be done now and says what it
  * needs. OpenSSL reads through a BIO that knows when the socket has nothing; what it writes is
- * gathered in a block of the loop, so that many small records leave in one system call. Large records
- * go to the kernel from OpenSSL's own buffer.
+ * gathered in a block of the loop, so that many small records leave in one system call. Large
+ * records go to the kernel from OpenSSL's own buffer.
  *
  * Owned by its connection; loop's thread. No secret may be written before mh_tls_handshake() said
  * MH_IO_OK: by then the certificate has been verified (tls_verify.c).
@@ -80,7 +80,7 @@ void mh_tls_rest(struct mh_tls *t);
 /* Fills the TLS part of INFO after the handshake. */
 void mh_tls_describe(const struct mh_tls *t, struct mh_conn_info *info);
 
-/* --- callbacks of the context --- */
+/* --- callbacks of the context ---------------------------------------------------------------- */
 int mh_tls_new_session(SSL *ssl, SSL_SESSION *session);
 /* The whole verification of the peer's chain; a refusal's words go to the mh_tls of the SSL. */
 int mh_tls_verify(X509_STORE_CTX *ctx, void *arg);

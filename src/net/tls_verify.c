@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Is this the server we were told to talk to? The certificate is checked inside the handshake, before
- * our Finished leaves. Names: RFC 9525 (subjectAltName only, one wildcard as the whole first label).
- * Everything quoted from a certificate is hostile: cut and made printable.
+ * Is this the server we were told to talk to? The certificate is checked inside the handshake,
+ * before our Finished leaves. Names: RFC 9525 (subjectAltName only, one wildcard as the whole first
+ * label). Everything quoted from a certificate is hostile: cut and made printable.
  */
 #include <dirent.h>
 #include <openssl/err.h>
@@ -31,7 +31,7 @@ void mh_tls_fingerprint(const X509 *cert, char hex[2 * MH_SHA256_BYTES + 1])
         (void)snprintf(hex + 2 * (size_t)i, 3, "%02x", digest[i]);
 }
 
-/* --- names for people --------------------------------------------------------------------------- */
+/* --- names for people ------------------------------------------------------------------------ */
 
 static void add_asn1(struct mh_buf *b, const ASN1_STRING *s)
 {
@@ -114,7 +114,7 @@ static const char *date_text(const ASN1_TIME *when, char *buf, size_t buf_size)
     return buf;
 }
 
-/* --- refusals -------------------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------- */
 
 /* What can be done about a refusal besides asking the server's admin. */
 enum advice {
@@ -134,7 +134,8 @@ static void refuse(struct mh_tls *t, const X509 *leaf, const char *slug, enum ad
     t->refusal.reason = slug;
 }
 
-/* True when this machine has no roots at all: then every chain fails, and the server is not to blame. */
+/* True when this machine has no roots at all: then every chain fails, and the server is not to
+ * blame. */
 static bool has_no_system_roots(void)
 {
     const char *file = getenv(X509_get_default_cert_file_env());
@@ -287,8 +288,8 @@ static void refuse_by_code(struct mh_tls *t, X509_STORE_CTX *ctx, const X509 *le
     }
 }
 
-/* OpenSSL also takes an intermediate without basicConstraints that has keyCertSign; RFC 5280, 6.1.4 (k)
- * does not. The trust anchor itself was chosen by a person. */
+/* OpenSSL also takes an intermediate without basicConstraints that has keyCertSign; RFC 5280,
+ * 6.1.4 (k) does not. The trust anchor itself was chosen by a person. */
 static const X509 *find_no_ca(const X509_STORE_CTX *ctx)
 {
     const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);

@@ -60,7 +60,7 @@ void mh_trusts_done(struct mh_trusts *ts)
     (void)pthread_mutex_destroy(&ts->lock);
 }
 
-/* --- contexts --------------------------------------------------------------------------------- */
+/* --- contexts -------------------------------------------------------------------------------- */
 
 static int load_roots(SSL_CTX *ctx, const char *ca_file, struct mh_err *err)
 {
@@ -74,7 +74,8 @@ static int load_roots(SSL_CTX *ctx, const char *ca_file, struct mh_err *err)
         return mh_err_set(
             err, MH_EUSAGE, "tls",
             "?ca=%.200s holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", ca_file);
-    /* Who names a certificate in a file trusts it, be it a root, an intermediate or the server's. */
+    /* Who names a certificate in a file trusts it, be it a root, an intermediate or the
+     * server's. */
     (void)X509_STORE_set_flags(SSL_CTX_get_cert_store(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     return MH_OK;
 }
@@ -88,7 +89,8 @@ static void configure(SSL_CTX *ctx)
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     (void)SSL_CTX_set_mode(ctx,
                            SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    /* A read comes back between control messages, so that a flood of them is counted, not served. */
+    /* A read comes back between control messages, so that a flood of them is counted, not
+     * served. */
     (void)SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD_BYTES);
@@ -209,6 +211,7 @@ int mh_trusts_get(struct mh_trusts *ts, const char *ca_file, const char *pin,
     int rc = trust_new(ca_file, pin, &made, err);
     if (rc != MH_OK)
         return rc;
+    mh_assert(made != NULL);
     (void)pthread_mutex_lock(&ts->lock);
     /* Another task may have made the same meanwhile. */
     struct mh_trust *known = find_locked(ts, ca_file, made->has_pin, made->pin);
@@ -223,7 +226,7 @@ int mh_trusts_get(struct mh_trusts *ts, const char *ca_file, const char *pin,
     return MH_OK;
 }
 
-/* --- tickets ---------------------------------------------------------------------------------- */
+/* --- tickets --------------------------------------------------------------------------------- */
 
 static bool is_for(const struct mh_ticket *t, const struct mh_trust *trust, const char *host,
                    uint16_t port)

@@ -5,8 +5,8 @@
  * never offered to another host, another port or under other settings, so a resumed session stands
  * on the verification of the full handshake it came from.
  *
- * Owned by struct mh_net; thread: any (one lock, taken once per connection). Tickets of TLS 1.3 are used
- * once (RFC 8446, C.4), sessions of TLS 1.2 until the server refuses them.
+ * Owned by struct mh_net; thread: any (one lock, taken once per connection). Tickets of TLS 1.3 are
+ * used once (RFC 8446, C.4), sessions of TLS 1.2 until the server refuses them.
  */
 #ifndef MH_NET_TRUST_PRIV_H
 #define MH_NET_TRUST_PRIV_H
@@ -42,8 +42,8 @@ struct mh_trusts {
 void mh_trusts_init(struct mh_trusts *ts);
 void mh_trusts_done(struct mh_trusts *ts);
 
-/* The settings' entry, made when it is new (reads CA_FILE in a worker thread). *OUT is borrowed: TS.
- * MH_EUSAGE when the file holds no certificate or the pin is not 64 hex digits. waits */
+/* The settings' entry, made when it is new (reads CA_FILE in a worker thread). *OUT is borrowed:
+ * TS. MH_EUSAGE when the file holds no certificate or the pin is not 64 hex digits. waits */
 int mh_trusts_get(struct mh_trusts *ts, const char *ca_file, const char *pin,
                   const struct mh_trust **out, struct mh_err *err) MH_MUST_CHECK;
 

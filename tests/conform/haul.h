@@ -36,6 +36,7 @@ struct tap {
     struct late_verdict *late; /* in order */
     size_t n_late;
     bool is_closed;          /* the postman frees it */
+    struct mh_task *postman; /* once it runs */
     bool has_postman;        /* a task that delivers after a while */
     struct mh_waitq no_late; /* everything was delivered */
     uint64_t doomed[64];     /* cookies: the deadly message and what was sent behind it */
@@ -52,6 +53,7 @@ static struct {
     unsigned n_later, n_too_early;
     /* raises the stop when this message (1 = first) is begun */
     uint64_t begun, stop_at;
+    enum mh_stop stop_level; /* 0: SOON */
     _Atomic int *stop;
     /* somebody deletes a message between the listing and the fetch */
     const char *expunge_store, *expunge_folder;
@@ -95,45 +97,6 @@ static inline void far_lose(struct tap *t)
     far_deliver(t);
 }
 
-static inline void far_postman(void *arg)
-{
-    struct tap *t = arg;
-    (void)!mh_sleep_until(mh_now_ms() + far.late_ms);
-    t->has_postman = false;
-    if (t->is_closed)
-        tap_free(t);
-    else
-        far_deliver(t);
-}
-
-static inline void far_keep(struct tap *t, uint64_t cookie, uint64_t uid, uint32_t uidvalidity,
-                            const struct mh_err *why)
-{
-    struct mh_err err;
-    mh_assert(t->n_late < LATE_MAX);
-    struct late_verdict *v = &t->late[t->n_late++];
-    *v = (struct late_verdict){
-        .cookie = cookie, .uid = uid, .uidvalidity = uidvalidity, .has_err = why != NULL};
-    if (why)
-        v->err = *why;
-    if (t->has_postman)
-        return;
-    t->has_postman = true;
-    if (mh_task_spawn(mh_sched_self(), "postman", far_postman, t, NULL, &err) != 0)
-        abort();
-}
-
-static inline struct tap *far_tap(struct mh_session *s)
-{
-    struct tap *found = NULL;
-    (void)pthread_mutex_lock(&far.lock);
-    for (size_t i = 0; i < far.n_taps; i++)
-        if (far.taps[i]->s == s)
-            found = far.taps[i];
-    (void)pthread_mutex_unlock(&far.lock);
-    return found;
-}
-
 /* The server falls over the deadly message: the answers before it are out, what came behind is lost. */
 static inline int far_die(struct tap *t, struct mh_err *err)
 {
@@ -146,6 +109,55 @@ static inline int far_die(struct tap *t, struct mh_err *err)
     for (size_t i = 0; i < n; i++)
         t->inner->done(t->inner, t->doomed[i], 0, 0, &why);
     return mh_err_set(err, MH_ERETRY, "test", "the server has crashed");
+}
+
+static inline void far_postman(void *arg)
+{
+    struct tap *t = arg;
+    t->postman = mh_task_self();
+    if (!t->is_closed)
+        (void)!mh_sleep_until(mh_now_ms() + far.late_ms);
+    t->postman = NULL;
+    t->has_postman = false;
+    if (t->is_closed)
+        tap_free(t);
+    else if (t->n_doomed)
+        (void)far_die(t, NULL);
+    else
+        far_deliver(t);
+}
+
+static inline void far_send_postman(struct tap *t)
+{
+    struct mh_err err;
+    if (t->has_postman)
+        return;
+    t->has_postman = true;
+    if (mh_task_spawn(mh_sched_self(), "postman", far_postman, t, NULL, &err) != 0)
+        abort();
+}
+
+static inline void far_keep(struct tap *t, uint64_t cookie, uint64_t uid, uint32_t uidvalidity,
+                            const struct mh_err *why)
+{
+    mh_assert(t->n_late < LATE_MAX);
+    struct late_verdict *v = &t->late[t->n_late++];
+    *v = (struct late_verdict){
+        .cookie = cookie, .uid = uid, .uidvalidity = uidvalidity, .has_err = why != NULL};
+    if (why)
+        v->err = *why;
+    far_send_postman(t);
+}
+
+static inline struct tap *far_tap(struct mh_session *s)
+{
+    struct tap *found = NULL;
+    (void)pthread_mutex_lock(&far.lock);
+    for (size_t i = 0; i < far.n_taps; i++)
+        if (far.taps[i]->s == s)
+            found = far.taps[i];
+    (void)pthread_mutex_unlock(&far.lock);
+    return found;
 }
 
 static inline int far_append_end(struct mh_session *s, struct mh_err *err)
@@ -219,9 +231,10 @@ static inline void far_close(struct mh_session *s)
             i++;
             continue;
         }
-        if (far.taps[i]->has_postman)
-            far.taps[i]->is_closed = true;
-        else
+        far.taps[i]->is_closed = true;
+        if (far.taps[i]->postman)
+            mh_task_cancel(far.taps[i]->postman);
+        if (!far.taps[i]->has_postman)
             tap_free(far.taps[i]);
         far.taps[i] = far.taps[--far.n_taps];
     }
@@ -257,7 +270,7 @@ static inline int far_append_begin(struct mh_session *s, const struct mh_append 
     if (mh_now_ms() < far.later_until_ms)
         far.n_too_early++;
     if (++far.begun == far.stop_at)
-        atomic_store(far.stop, MH_STOP_SOON);
+        atomic_store(far.stop, far.stop_level ? (int)far.stop_level : MH_STOP_SOON);
     far.is_deadly = far.deadly_octets && msg->octets == far.deadly_octets;
     struct tap *t = far_tap(s);
     if (t->is_dead)
@@ -271,6 +284,7 @@ static inline int far_append_begin(struct mh_session *s, const struct mh_append 
         return mh_mem.append_begin(s, msg, err);
     mh_assert(t->n_doomed < MH_ARRAY_LEN(t->doomed));
     t->doomed[t->n_doomed++] = msg->cookie;
+    far_send_postman(t);
     return 0;
 }
 
@@ -739,12 +753,17 @@ static inline struct difference differ(const char *src, const char *src_path, co
     return d;
 }
 
+static inline const char *path_name(const char *path)
+{
+    return path ? path : "all";
+}
+
 #define ASSERT_SAME_AS(src, src_path, dst, dst_path, what)                                         \
     do {                                                                                           \
         struct difference diff_ = differ(src, src_path, dst, dst_path, what);                      \
         cr_assert(diff_.lost == 0 && diff_.extra == 0,                                             \
-                  "%s -> %s: %zu lost, %zu doubled or changed", (src_path) ? (src_path) : "all",   \
-                  (dst_path) ? (dst_path) : "all", diff_.lost, diff_.extra);                       \
+                  "%s -> %s: %zu lost, %zu doubled or changed", path_name(src_path),               \
+                  path_name(dst_path), diff_.lost, diff_.extra);                                   \
     } while (0)
 #define ASSERT_SAME(path) ASSERT_SAME_AS("src0", path, "dst0", path, SAME_ALL)
 

@@ -5,6 +5,7 @@
  * build/servers of the source tree).
  */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,47 +46,73 @@ static void find_files(struct server *s)
                      s->kind);
 }
 
-/* Stops the server when this process is gone, however it goes. */
+/* A shell command without any descriptor of this process but 0, 1 and 2: servers stay, and the test
+ * framework waits for the ends of its pipes. Returns its pid; *OUT gets its output. */
+static pid_t shell(const char *command, FILE **out)
+{
+    int fds[2];
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(fds[1], STDOUT_FILENO) < 0 ||
+            dup2(null, STDERR_FILENO) < 0 || close_range(3, ~0U, 0) != 0)
+            _exit(2);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(2);
+    }
+    (void)close(fds[1]);
+    *out = fdopen(fds[0], "r");
+    cr_assert(*out);
+    return pid;
+}
+
+/* Stops the server when this process is gone, however it goes: reads until nobody can write. */
 static void guard(const struct server *s)
 {
     int fds[2];
-    cr_assert_eq(pipe(fds), 0);
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
     if (pid > 0) {
         (void)close(fds[0]);
         return; /* the writing end stays open until the end */
     }
-    (void)setsid();
-    (void)close(fds[1]);
-    char byte;
-    while (read(fds[0], &byte, 1) > 0)
-        ;
-    char command[1024];
-    (void)snprintf(command, sizeof command, "'%s' stop '%s' --now >/dev/null 2>&1; rm -rf '%s'",
-                   s->script, s->folder, s->folder);
+    char command[1200];
+    (void)snprintf(command, sizeof command,
+                   "read -r line; '%s' stop '%s' --now >/dev/null 2>&1; rm -rf '%s'", s->script,
+                   s->folder, s->folder);
+    int null = open("/dev/null", O_RDWR);
+    if (setsid() < 0 || null < 0 || dup2(fds[0], STDIN_FILENO) < 0 ||
+        dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
+        close_range(3, ~0U, 0) != 0)
+        _exit(2);
     execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-    _exit(1);
+    _exit(2);
 }
 
 static void server_start(struct server *s, const char *options)
 {
     char command[2048];
     char line[1024];
+    int status = 0;
+    FILE *out = NULL;
     find_files(s);
     strcpy(s->folder, "/tmp/mh-live-XXXXXX");
     cr_assert(mkdtemp(s->folder));
     guard(s);
     (void)snprintf(command, sizeof command, "'%s' start %s '%s' --packages '%s' --tls --users 3 %s",
                    s->script, s->kind, s->folder, s->packages, options);
-    FILE *out = popen(command, "r");
-    cr_assert(out);
-    while (fgets(line, sizeof line, out)) {
+    pid_t pid = shell(command, &out);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    while (fgets(line, sizeof line, out) && !s->ca[0]) {
         (void)sscanf(line, "PORT=%u", &s->port);
         (void)sscanf(line, "TLS_PORT=%u", &s->tls_port);
         (void)sscanf(line, "CA=%255s", s->ca);
     }
-    cr_assert_eq(pclose(out), 0, "%s does not start", s->kind);
+    (void)fclose(out);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s does not start", s->kind);
     cr_assert(s->port && s->tls_port && s->ca[0]);
 }
 
@@ -150,18 +177,19 @@ static void world_run(const char *kind, const char *options, void (*run)(struct 
 }
 
 /* Criterion's assertions leave the function by longjmp(), which a task must not. */
-#define EXPECT(w, cond, ...)                                                                       \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            char line_[1200];                                                                      \
-            cr_expect(0, "%s: %s (%s)", (w)->server.kind, #cond,                                   \
-                      mh_err_line(&(w)->err, line_, sizeof line_));                                \
-        }                                                                                          \
-    } while (0)
+static bool holds(struct world *w, bool cond, const char *words)
+{
+    char line[1200];
+    if (!cond)
+        cr_expect(false, "%s: %s (%s)", w->server.kind, words,
+                  mh_err_line(&w->err, line, sizeof line));
+    return cond;
+}
+
+#define EXPECT(w, cond) (void)holds(w, cond, #cond)
 #define MUST(w, cond)                                                                              \
     do {                                                                                           \
-        EXPECT(w, cond);                                                                           \
-        if (!(cond))                                                                               \
+        if (!holds(w, cond, #cond))                                                                \
             return;                                                                                \
     } while (0)
 

@@ -101,9 +101,9 @@ Test(mail_file_form, change)
         for (size_t step = 1; step < changes[i].in_len + 2; step++) {
             change_in_steps(changes[i].flags, changes[i].in, changes[i].in_len, step, &out);
             cr_expect_eq(out.len, changes[i].out_len, "%s, step %zu", changes[i].name, step);
-            cr_expect(memcmp(mh_buf_str(&out), changes[i].out, MH_MIN(out.len, changes[i].out_len)) ==
-                          0,
-                      "%s, step %zu: %s", changes[i].name, step, mh_buf_str(&out));
+            cr_expect(
+                memcmp(mh_buf_str(&out), changes[i].out, MH_MIN(out.len, changes[i].out_len)) == 0,
+                "%s, step %zu: %s", changes[i].name, step, mh_buf_str(&out));
         }
     }
     mh_buf_done(&out);

@@ -60,12 +60,20 @@ static const struct line_case {
 } line_cases[] = {
     {"plain.eml", {.flags = 0}, "", "plain.eml\t-\t-\t-\t-\t\n"},
     {"all.eml",
-     {.flags = 0x1f, .date = {1795349100, 60, true}, .is_raw = true, .has_octets = true, .octets = 7},
+     {.flags = 0x1f,
+      .date = {1795349100, 60, true},
+      .is_raw = true,
+      .has_octets = true,
+      .octets = 7},
      "$Forwarded work",
      "all.eml\tDFRST\t2026-11-22T13:05:00+01:00\traw\t7\t$Forwarded work\n"},
-    {"west", {.date = {951825600, -330, true}}, "a/b 100% \xc3\xa9",
+    {"west",
+     {.date = {951825600, -330, true}},
+     "a/b 100% \xc3\xa9",
      "west\t-\t2000-02-29T06:30:00-05:30\t-\t-\ta%2Fb 100% \xc3\xa9\n"},
-    {"tab\tline\n%41/\xff", {.flags = MH_SEEN}, "odd\x01",
+    {"tab\tline\n%41/\xff",
+     {.flags = MH_SEEN},
+     "odd\x01",
      "tab%09line%0A%2541%2F%FF\tS\t-\t-\t-\todd%01\n"},
 };
 
@@ -146,7 +154,8 @@ Test(mail_file_index, bad_lines_are_passed_over)
 
 Test(mail_file_index, the_last_line_wins_and_a_torn_one_does_not)
 {
-    static const char text[] = "a\tS\t-\t-\t-\told\na\tF\t-\t-\t-\tnew\nb\tS\t-\t-\t-\tx\nb\tT\t-\t-\t-\tto";
+    static const char text[] =
+        "a\tS\t-\t-\t-\told\na\tF\t-\t-\t-\tnew\nb\tS\t-\t-\t-\tx\nb\tT\t-\t-\t-\tto";
     write_file("index", text, sizeof text - 1);
     struct mh_file_index *x = load();
     cr_expect_eq(find(x, "a")->flags, MH_FLAGGED);
@@ -165,7 +174,8 @@ Test(mail_file_index, missing_empty_and_any_beginning)
     struct mh_file_index *x = load();
     cr_expect_null(find(x, "a"));
     mh_file_index_free(x);
-    static const char text[] = "a\tS\t2026-11-22T13:05:00+01:00\traw\t12\tone two\nb\tDFRST\t-\t-\t-\t\n";
+    static const char text[] =
+        "a\tS\t2026-11-22T13:05:00+01:00\traw\t12\tone two\nb\tDFRST\t-\t-\t-\t\n";
     for (size_t len = 0; len < sizeof text; len++) {
         write_file("index", text, len);
         x = load();

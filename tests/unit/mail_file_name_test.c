@@ -61,7 +61,8 @@ Test(mail_file_name, names)
 }
 
 /* What we would never have written stands for itself. */
-static const char *const foreign[] = {"a%41b", "%zz", "%2f", "a%20b", "%2E%2E%2E", ".hidden", "x%", "a.mbox"};
+static const char *const foreign[] = {"a%41b",     "%zz",     "%2f", "a%20b",
+                                      "%2E%2E%2E", ".hidden", "x%",  "a.mbox"};
 
 Test(mail_file_name, foreign_names_stand_for_themselves)
 {
@@ -152,16 +153,27 @@ static const struct {
     bool create;
     int rc;
 } dirs[] = {
-    {"", false, 0},           {"a", false, MH_ENOENT},       {"a/b/c", true, 0},
-    {"a/b", false, 0},        {"a/./b", false, MH_EFOLDER},  {"a/../a", true, MH_EFOLDER},
-    {"..", false, MH_EFOLDER}, {".", false, MH_EFOLDER},     {"/etc", false, MH_EFOLDER},
-    {"a//b", false, MH_EFOLDER}, {"link", false, MH_EFOLDER}, {"link", true, MH_EFOLDER},
-    {"a/link/x", true, MH_EFOLDER}, {"file", false, MH_EFOLDER}, {"dangling", true, MH_EFOLDER},
+    {"", false, 0},
+    {"a", false, MH_ENOENT},
+    {"a/b/c", true, 0},
+    {"a/b", false, 0},
+    {"a/./b", false, MH_EFOLDER},
+    {"a/../a", true, MH_EFOLDER},
+    {"..", false, MH_EFOLDER},
+    {".", false, MH_EFOLDER},
+    {"/etc", false, MH_EFOLDER},
+    {"a//b", false, MH_EFOLDER},
+    {"link", false, MH_EFOLDER},
+    {"link", true, MH_EFOLDER},
+    {"a/link/x", true, MH_EFOLDER},
+    {"file", false, MH_EFOLDER},
+    {"dangling", true, MH_EFOLDER},
 };
 
 Test(mail_file_dirs, nothing_leads_out)
 {
-    shell("ln -s /etc link; mkdir a; ln -s /tmp a/link; touch file; ln -s nowhere dangling; rmdir a/x "
+    shell("ln -s /etc link; mkdir a; ln -s /tmp a/link; touch file; ln -s nowhere dangling; rmdir "
+          "a/x "
           "2>/dev/null; rm -f a/link; rmdir a; true");
     for (size_t i = 0; i < MH_ARRAY_LEN(dirs); i++) {
         if (strcmp(dirs[i].rel, "a/link/x") == 0)

@@ -73,7 +73,8 @@ Test(maildir, foreign_folder_names)
 {
     for (size_t i = 0; i < MH_ARRAY_LEN(foreign_cases); i++) {
         struct mh_buf path = MH_BUF_INIT;
-        cr_assert_eq(maildir_name_decode(MAILDIR_PLUS_PLUS, foreign_cases[i].native, &path, NULL), 0);
+        cr_assert_eq(maildir_name_decode(MAILDIR_PLUS_PLUS, foreign_cases[i].native, &path, NULL),
+                     0);
         cr_expect_str_eq(mh_buf_str(&path), foreign_cases[i].path);
         mh_buf_done(&path);
     }
@@ -216,8 +217,9 @@ Test(maildir_keywords, load)
     struct maildir_keywords k;
     cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0, "a missing file is an empty table");
     cr_expect_null(k.names[0]);
-    write_file("dovecot-keywords", "0 $Forwarded\n2 work\n25 last\n26 too far\n-1 x\nno\n3 two words\n"
-                                   "4 \n5\n\n6 unfinished");
+    write_file("dovecot-keywords",
+               "0 $Forwarded\n2 work\n25 last\n26 too far\n-1 x\nno\n3 two words\n"
+               "4 \n5\n\n6 unfinished");
     cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
     for (size_t i = 0; i < MAILDIR_KEYWORDS; i++) {
         const char *want = i == 0    ? "$Forwarded"
@@ -247,7 +249,7 @@ Test(maildir_keywords, letters)
     cr_expect_eq(letters, 7u);
     cr_expect(is_new);
     for (int i = 0; i < 40; i++) {
-        char word[8];
+        char word[16];
         (void)snprintf(word, sizeof word, "k%d", i);
         cr_assert_eq(maildir_keywords_letters(&k, word, &letters, &is_new, &lost, NULL), 0);
         cr_expect_eq(letters != 0, i < 23);

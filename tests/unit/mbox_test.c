@@ -148,22 +148,43 @@ static const struct scan_case {
     {"empty lines before", "\n\n" FROM "a\n", 1, {"a\n"}, {0}, {NULL}},
     {"two", FROM "a\n\n" FROM "b\n\n", 2, {"a\n", "b\n"}, {0}, {NULL}},
     {"empty messages", FROM "\n" FROM "\n" FROM, 3, {"", "", ""}, {0}, {NULL}},
-    {"CRLF", "From x Sun Nov 22 12:05:00 2026\r\na\r\n\r\nFrom x Sun Nov 22 12:05:00 2026\r\nb\r\n\r\n",
-     2, {"a\r\n", "b\r\n"}, {0}, {NULL}},
-    {"empty lines at the end stay but one", FROM "a\n\n\n\n" FROM "b\n\n\n", 2,
-     {"a\n\n\n", "b\n\n"}, {0}, {NULL}},
-    {"From without an empty line before it", FROM "a\n" FROM "b\n\n", 1, {"a\n" FROM "b\n"}, {0},
+    {"CRLF",
+     "From x Sun Nov 22 12:05:00 2026\r\na\r\n\r\nFrom x Sun Nov 22 12:05:00 2026\r\nb\r\n\r\n",
+     2,
+     {"a\r\n", "b\r\n"},
+     {0},
+     {NULL}},
+    {"empty lines at the end stay but one",
+     FROM "a\n\n\n\n" FROM "b\n\n\n",
+     2,
+     {"a\n\n\n", "b\n\n"},
+     {0},
+     {NULL}},
+    {"From without an empty line before it",
+     FROM "a\n" FROM "b\n\n",
+     1,
+     {"a\n" FROM "b\n"},
+     {0},
      {NULL}},
     {"From without a date", FROM "a\n\nFrom me\nb\n\n", 1, {"a\n\nFrom me\nb\n"}, {0}, {NULL}},
     {"quoted From", FROM "a\n\n>" FROM "b\n\n", 1, {"a\n\n>" FROM "b\n"}, {0}, {NULL}},
-    {"Content-Length lies", FROM "Content-Length: 9999\n\nc\n\n" FROM "d\n", 2,
-     {"Content-Length: 9999\n\nc\n", "d\n"}, {0}, {NULL}},
+    {"Content-Length lies",
+     FROM "Content-Length: 9999\n\nc\n\n" FROM "d\n",
+     2,
+     {"Content-Length: 9999\n\nc\n", "d\n"},
+     {0},
+     {NULL}},
     {"cut in a From line", FROM "a\n\nFrom x Sun", 1, {"a\n\nFrom x Sun"}, {0}, {NULL}},
-    {"a From line at the end without its end", FROM "a\n\nFrom x Sun Nov 22 12:05:00 2026", 2,
-     {"a\n", ""}, {0}, {NULL}},
+    {"a From line at the end without its end",
+     FROM "a\n\nFrom x Sun Nov 22 12:05:00 2026",
+     2,
+     {"a\n", ""},
+     {0},
+     {NULL}},
     {"CR at the end", FROM "a\n\r", 1, {"a\n\r"}, {0}, {NULL}},
     {"flags",
-     FROM "Status: RO\nX-Status: AF\nX-Keywords: one two   \n\nx\n\n" FROM "status:O\nX-Status: DT\n\n"
+     FROM "Status: RO\nX-Status: AF\nX-Keywords: one two   \n\nx\n\n" FROM
+          "status:O\nX-Status: DT\n\n"
           "X-Keywords: body\n\n" FROM "a: b\n\nStatus: RO\n",
      3,
      {"Status: RO\nX-Status: AF\nX-Keywords: one two   \n\nx\n",
@@ -177,8 +198,9 @@ static void scan_text(const char *text, size_t len, size_t step, struct mbox_sca
     struct mh_err err = {0};
     cr_assert_eq(mbox_scan_init(s, NULL), 0);
     for (size_t at = 0; at < len; at += step)
-        cr_assert_eq(mbox_scan_feed(s, (const unsigned char *)text + at, MH_MIN(step, len - at), &err),
-                     0, "%s", err.text);
+        cr_assert_eq(
+            mbox_scan_feed(s, (const unsigned char *)text + at, MH_MIN(step, len - at), &err), 0,
+            "%s", err.text);
     cr_assert_eq(mbox_scan_end(s, &err), 0, "%s", err.text);
 }
 

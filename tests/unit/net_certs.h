@@ -27,8 +27,8 @@ enum ca_kind {
 
 struct cert_spec {
     const char *cn;
-    const char *san[3];   /* DNS names, or addresses as "IP:…" */
-    size_t san_len[3];    /* 0: strlen; otherwise how many bytes, so that a NUL can be in it */
+    const char *san[3]; /* DNS names, or addresses as "IP:…" */
+    size_t san_len[3];  /* 0: strlen; otherwise how many bytes, so that a NUL can be in it */
     enum ca_kind ca;
     int rsa_bits;         /* 0: a P-256 key */
     const char *digest;   /* NULL: SHA-256 */
@@ -82,14 +82,15 @@ static inline void cert_add_names(X509 *x, const struct cert_spec *spec)
 static inline struct cert cert_make(const struct cert_spec *spec, const struct cert *issuer)
 {
     static long serial = 1000;
-    struct cert c = {X509_new(), spec->rsa_bits ? EVP_RSA_gen((unsigned)spec->rsa_bits)
-                                                : EVP_EC_gen("P-256")};
+    struct cert c = {X509_new(),
+                     spec->rsa_bits ? EVP_RSA_gen((unsigned)spec->rsa_bits) : EVP_EC_gen("P-256")};
     cr_assert(c.x && c.key);
     X509 *signer = issuer ? issuer->x : c.x;
     bool has_times = spec->from_s || spec->until_s;
     cr_assert_eq(X509_set_version(c.x, X509_VERSION_3), 1);
     cr_assert_eq(ASN1_INTEGER_set(X509_get_serialNumber(c.x), serial++), 1);
-    cr_assert_not_null(X509_gmtime_adj(X509_getm_notBefore(c.x), has_times ? spec->from_s : -DAY_S));
+    cr_assert_not_null(
+        X509_gmtime_adj(X509_getm_notBefore(c.x), has_times ? spec->from_s : -DAY_S));
     cr_assert_not_null(
         X509_gmtime_adj(X509_getm_notAfter(c.x), has_times ? spec->until_s : 30 * DAY_S));
     cr_assert_eq(X509_set_pubkey(c.x, c.key), 1);

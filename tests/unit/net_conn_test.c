@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Connections in the clear: reading, writing, deadlines, cancelling, closing, memory, rate limits. */
+/* Connections in the clear: reading, writing, deadlines, cancelling, closing, memory, rate
+ * limits. */
 #include "net_peer.h"
 
 #include <fcntl.h>
@@ -30,7 +31,7 @@ static uint64_t slabs_peak(const struct world *w)
     return stats.peak_bytes / MH_SLAB_BYTES;
 }
 
-/* --- bytes ------------------------------------------------------------------------------------ */
+/* --- bytes ----------------------------------------------------------------------------------- */
 
 static void serve_echo(struct peer *p, int fd)
 {
@@ -69,7 +70,8 @@ Test(conn, echo)
     world_run(&w, serve_echo, echo_main);
 }
 
-static const char dialogue[] = "* OK ready\r\n* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\na1 OK done\r\n";
+static const char dialogue[] =
+    "* OK ready\r\n* 1 FETCH (UID 7 BODY[] {5}\r\nhello)\r\na1 OK done\r\n";
 
 static void serve_bytes(struct peer *p, int fd)
 {
@@ -206,7 +208,7 @@ Test(conn, what_was_read_too_far_can_be_given_back)
     world_run(&w, serve_echo, unread_main);
 }
 
-/* --- ends ------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------ */
 
 static void serve_bye(struct peer *p, int fd)
 {
@@ -305,7 +307,7 @@ Test(conn, the_reason_is_read_after_a_failed_write)
     world_run(&w, serve_overquota, overquota_main);
 }
 
-/* --- deadlines -------------------------------------------------------------------------------- */
+/* --- deadlines ------------------------------------------------------------------------------- */
 
 /* Silent until the client has gone. */
 static void serve_silence(struct peer *p, int fd)
@@ -433,7 +435,7 @@ Test(conn, a_slow_reader_gets_everything_in_flat_memory)
     world_run(&w, serve_slowly, slow_main);
 }
 
-/* --- several tasks in one connection ---------------------------------------------------------- */
+/* --- several tasks in one connection --------------------------------------------------------- */
 
 struct outcome {
     struct world w;
@@ -614,7 +616,7 @@ Test(conn, one_slab_is_enough_to_ask_and_be_answered)
     world_run(&w, serve_echo, wait_for_slab_main);
 }
 
-/* --- framing and secrets ---------------------------------------------------------------------- */
+/* --- framing and secrets --------------------------------------------------------------------- */
 
 static void serve_collect(struct peer *p, int fd)
 {
@@ -654,7 +656,8 @@ static void mixed_main(void *arg)
 
 Test(conn, text_and_slices_leave_in_order_and_together)
 {
-    struct world w = {.peer = {.arg = (void *)(uintptr_t) "a1 APPEND x {7+}\r\nMESSAGE {2+}\r\nME\r\n"}};
+    struct world w = {
+        .peer = {.arg = (void *)(uintptr_t) "a1 APPEND x {7+}\r\nMESSAGE {2+}\r\nME\r\n"}};
     world_run(&w, serve_collect, mixed_main);
 }
 
@@ -761,7 +764,7 @@ Test(conn, secrets_are_wiped_and_not_traced)
     cr_assert_not(strstr(text, "battery"), "%s", text);
 }
 
-/* --- memory ----------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 static void no_malloc_main(void *arg)
 {
@@ -895,9 +898,9 @@ Test(conn, every_allocation_may_fail)
     world_run(&w, serve_echo, nth_main);
 }
 
-/* --- rate limits ------------------------------------------------------------------------------ */
+/* --- rate limits ----------------------------------------------------------------------------- */
 
-#define LIMITED_BYTES (192u * 1024)
+#define LIMITED_BYTES     (192u * 1024)
 #define LIMIT_BYTES_PER_S (256u * 1024)
 #define LIMIT_BURST_BYTES (32u * 1024)
 
@@ -924,7 +927,8 @@ static void limits_main(void *arg)
     struct mh_task *writer = NULL;
     struct mh_err err;
     l->w.cfg.is_source = l->is_source;
-    l->w.cfg.timeout_ms = 300; /* below the time it takes: our own limit is not the peer's silence */
+    l->w.cfg.timeout_ms =
+        300; /* below the time it takes: our own limit is not the peer's silence */
     (void)world_open(&l->w);
     int64_t start = mh_now_ms();
     spawn(&l->w, big_writer, &writer);

@@ -8,7 +8,7 @@
 #include "net/conn_priv.h"
 #include "net_certs.h"
 
-/* --- the server's side ------------------------------------------------------------------------ */
+/* --- the server's side ----------------------------------------------------------------------- */
 
 /* Raw bytes of the connection, with or without TLS. */
 struct pipe_end {
@@ -93,7 +93,7 @@ static void codec_send(struct codec *c, const void *data, size_t len, int flush)
     } while (c->out.avail_out == 0);
 }
 
-/* --- round trips ------------------------------------------------------------------------------ */
+/* --- round trips ----------------------------------------------------------------------------- */
 
 static void serve_echo(struct peer *p, int fd)
 {
@@ -158,7 +158,8 @@ Test(deflate, megabytes_both_ways_inside_tls)
     SSL_CTX_free(ctx);
 }
 
-/* Text as mail has it becomes smaller on the wire, and commands are answered though they are short. */
+/* Text as mail has it becomes smaller on the wire, and commands are answered though they are
+ * short. */
 static void text_main(void *arg)
 {
     struct world *w = arg;
@@ -185,7 +186,7 @@ Test(deflate, commands_and_answers)
     cr_assert_lt(raw_in, 55 * 1000 / 3);
 }
 
-/* --- one flush a round ------------------------------------------------------------------------ */
+/* --- one flush a round ----------------------------------------------------------------------- */
 
 static void serve_raw(struct peer *p, int fd)
 {
@@ -229,9 +230,10 @@ Test(deflate, one_flush_a_round)
     cr_assert_eq(atomic_load(&w.peer.progress), 1);
 }
 
-/* --- pieces ----------------------------------------------------------------------------------- */
+/* --- pieces ---------------------------------------------------------------------------------- */
 
-static const char greeting[] = "* OK everything that follows was compressed, byte by byte by byte\r\n";
+static const char greeting[] =
+    "* OK everything that follows was compressed, byte by byte by byte\r\n";
 
 static void serve_pieces(struct peer *p, int fd)
 {
@@ -312,7 +314,7 @@ Test(deflate, what_came_with_the_reply_is_the_streams_start)
     world_run(&w, serve_with_reply, with_reply_main);
 }
 
-/* --- bad streams ------------------------------------------------------------------------------ */
+/* --- bad streams ----------------------------------------------------------------------------- */
 
 static void serve_bad(struct peer *p, int fd)
 {
@@ -413,7 +415,7 @@ Test(deflate, a_bomb_in_flat_memory)
     world_run(&w, serve_bomb, bomb_main);
 }
 
-/* --- back-pressure and memory ----------------------------------------------------------------- */
+/* --- back-pressure and memory ---------------------------------------------------------------- */
 
 static void serve_late(struct peer *p, int fd)
 {

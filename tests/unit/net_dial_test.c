@@ -30,8 +30,9 @@ static const struct {
     {"a line end", "mail.example.org\r\nX", NULL, false},
     {"a slash", "mail.example.org/INBOX", NULL, false},
     {"an at sign", "anna@mail.example.org", NULL, false},
-    {"a U-label", "b\xc3\xbc"
-                  "cher.example",
+    {"a U-label",
+     "b\xc3\xbc"
+     "cher.example",
      NULL, false},
 };
 
@@ -61,7 +62,7 @@ Test(dial, host_forms)
     cr_expect_eq(mh_host_normalize(longest, out, sizeof out, &is_ip, &err), MH_OK);
 }
 
-/* --- a resolver of our own -------------------------------------------------------------------- */
+/* --- a resolver of our own ------------------------------------------------------------------- */
 
 struct answer {
     int code;
@@ -117,14 +118,16 @@ static const struct {
     {"IPv4 first when it came first",
      {"192.0.2.1", "192.0.2.2", "2001:db8::1"},
      {"192.0.2.1", "2001:db8::1", "192.0.2.2"}},
-    {"one family", {"192.0.2.3", "192.0.2.1", "192.0.2.2"}, {"192.0.2.3", "192.0.2.1", "192.0.2.2"}},
+    {"one family",
+     {"192.0.2.3", "192.0.2.1", "192.0.2.2"},
+     {"192.0.2.3", "192.0.2.1", "192.0.2.2"}},
     {"at most 16",
-     {"192.0.2.1",  "192.0.2.2",  "192.0.2.3",  "192.0.2.4",  "192.0.2.5",  "192.0.2.6",
-      "192.0.2.7",  "192.0.2.8",  "192.0.2.9",  "192.0.2.10", "192.0.2.11", "192.0.2.12",
-      "192.0.2.13", "192.0.2.14", "192.0.2.15", "192.0.2.16", "192.0.2.17", "192.0.2.18"},
-     {"192.0.2.1",  "192.0.2.2",  "192.0.2.3",  "192.0.2.4",  "192.0.2.5",  "192.0.2.6",
-      "192.0.2.7",  "192.0.2.8",  "192.0.2.9",  "192.0.2.10", "192.0.2.11", "192.0.2.12",
-      "192.0.2.13", "192.0.2.14", "192.0.2.15", "192.0.2.16"}},
+     {"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7",
+      "192.0.2.8", "192.0.2.9", "192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13",
+      "192.0.2.14", "192.0.2.15", "192.0.2.16", "192.0.2.17", "192.0.2.18"},
+     {"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7",
+      "192.0.2.8", "192.0.2.9", "192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13",
+      "192.0.2.14", "192.0.2.15", "192.0.2.16"}},
 };
 
 Test(dial, addresses_in_the_order_of_rfc_8305)
@@ -189,7 +192,7 @@ Test(dial, lookup_failures_in_words)
     world_run(&w, NULL, failures_main);
 }
 
-/* --- connecting ------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------ */
 
 static void greet(struct peer *p, int fd)
 {
@@ -323,8 +326,8 @@ static void cancel_main(void *arg)
     cr_assert_eq(getsockname(s.listen_fd, (struct sockaddr *)&a, &len), 0);
     w->cfg.host = "127.0.0.5";
     w->cfg.port = ntohs(a.sin_port);
-    cr_assert_eq(mh_task_spawn(mh_loop_sched(w->loop), "opener", open_and_be_cancelled, w, &t, &err),
-                 MH_OK);
+    cr_assert_eq(
+        mh_task_spawn(mh_loop_sched(w->loop), "opener", open_and_be_cancelled, w, &t, &err), MH_OK);
     mh_yield();
     mh_yield();
     mh_task_cancel(t);

@@ -30,7 +30,7 @@ static void run(struct world *w, void (*fn)(void *))
     mh_loop_free(w->loop);
 }
 
-/* --- descriptors ------------------------------------------------------------------------------ */
+/* --- descriptors ----------------------------------------------------------------------------- */
 
 static void writer(void *arg)
 {
@@ -90,7 +90,8 @@ static void cancel_main(void *arg)
 {
     struct world *w = arg;
     struct mh_err err;
-    cr_assert_eq(mh_task_spawn(mh_loop_sched(w->loop), "waiter", waiter, w, &w->other, &err), MH_OK);
+    cr_assert_eq(mh_task_spawn(mh_loop_sched(w->loop), "waiter", waiter, w, &w->other, &err),
+                 MH_OK);
     mh_yield();
     mh_task_cancel(w->other);
     mh_task_join(w->other);
@@ -106,7 +107,7 @@ Test(loop, a_cancelled_wait_leaves_nothing_behind)
     run(&w, cancel_main);
 }
 
-/* --- posts from another thread wake a poll that waits ----------------------------------------- */
+/* --- posts from another thread wake a poll that waits ---------------------------------------- */
 
 enum { POSTS = 2000 };
 
@@ -153,7 +154,7 @@ Test(loop, no_interrupt_is_lost)
     run(&w, posts_main);
 }
 
-/* --- calls that are due ----------------------------------------------------------------------- */
+/* --- calls that are due ---------------------------------------------------------------------- */
 
 struct call {
     struct mh_due due;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * For the tests of src/net: a server in a thread of its own, in the clear or with TLS, and the world
- * (pool, net, loop) a client task runs in. The server's side is blocking and checks with abort(),
- * for Criterion's assertions belong to the main thread. Nothing here sleeps.
+ * For the tests of src/net: a server in a thread of its own, in the clear or with TLS, and the
+ * world (pool, net, loop) a client task runs in. The server's side is blocking and checks with
+ * abort(), for Criterion's assertions belong to the main thread. Nothing here sleeps.
  */
 #ifndef MH_TESTS_NET_PEER_H
 #define MH_TESTS_NET_PEER_H
@@ -36,7 +36,7 @@
         }                                                                                          \
     } while (0)
 
-/* --- the server ------------------------------------------------------------------------------- */
+/* --- the server ------------------------------------------------------------------------------ */
 
 struct peer {
     int listen_fd;
@@ -197,7 +197,7 @@ static MAYBE_UNUSED void peer_tls_end(SSL *ssl, int fd)
     (void)close(fd);
 }
 
-/* --- the client's world ----------------------------------------------------------------------- */
+/* --- the client's world ---------------------------------------------------------------------- */
 
 struct world {
     struct mh_pool *pool;

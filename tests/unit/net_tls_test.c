@@ -17,7 +17,7 @@
 
 #define HOST "mail.example.test"
 
-/* --- all names are here ----------------------------------------------------------------------- */
+/* --- all names are here ---------------------------------------------------------------------- */
 
 static int lookup(const char *host, const char *service, const struct addrinfo *hints,
                   struct addrinfo **out)
@@ -28,7 +28,7 @@ static int lookup(const char *host, const char *service, const struct addrinfo *
     return getaddrinfo(is_literal ? host : "127.0.0.1", service, &numeric, out);
 }
 
-/* --- a server with a chain -------------------------------------------------------------------- */
+/* --- a server with a chain ------------------------------------------------------------------- */
 
 static struct cert root, other_root, inter;
 static char root_file[] = "/tmp/mh-net-root-XXXXXX";
@@ -49,7 +49,8 @@ static void remove_authorities(void)
 
 static struct cert leaf_of(const struct cert *issuer)
 {
-    return cert_make(&(struct cert_spec){.cn = "Test Server", .san = {HOST, "IP:127.0.0.1"}}, issuer);
+    return cert_make(&(struct cert_spec){.cn = "Test Server", .san = {HOST, "IP:127.0.0.1"}},
+                     issuer);
 }
 
 /* LEAF with CHAIN behind it (each may be NULL). */
@@ -77,7 +78,7 @@ static void world_trust(struct world *w)
 
 TestSuite(tls, .init = make_authorities, .fini = remove_authorities);
 
-/* --- whom we believe -------------------------------------------------------------------------- */
+/* --- whom we believe ------------------------------------------------------------------------- */
 
 /* The handshake succeeds, or no byte of the client's is ever read. */
 static void serve_login(struct peer *p, int fd)
@@ -166,7 +167,10 @@ static SSL_CTX *chain_ctx(enum chain_kind kind, const struct cert_spec *spec, st
         [BY_LEAF] = {.cn = "No Authority", .san = {"other.example.test"}},
         [BY_BARE] = {.cn = "No Authority", .ca = CA_NO_EXTENSIONS},
         [BY_USAGE] = {.cn = "No Authority", .ca = CA_USAGE_ONLY},
-        [BY_EXPIRED] = {.cn = "Old Authority", .ca = CA_YES, .from_s = -9 * DAY_S, .until_s = -DAY_S},
+        [BY_EXPIRED] = {.cn = "Old Authority",
+                        .ca = CA_YES,
+                        .from_s = -9 * DAY_S,
+                        .until_s = -DAY_S},
         [BY_WEAK_KEY] = {.cn = "Weak Authority", .ca = CA_YES, .rsa_bits = 1024},
         [BY_WEAK_DIGEST] = {.cn = "Weak Authority", .ca = CA_YES, .digest = "SHA1"},
     };
@@ -197,7 +201,10 @@ static SSL_CTX *chain_ctx(enum chain_kind kind, const struct cert_spec *spec, st
     return server_ctx(leaf_out, &issuer, NULL);
 }
 
-#define GOOD {.cn = "Test Server", .san = {HOST}}
+#define GOOD                                                                                       \
+    {                                                                                              \
+        .cn = "Test Server", .san = { HOST }                                                       \
+    }
 
 static const struct {
     const char *name;
@@ -212,70 +219,150 @@ static const struct {
     {"good, RSA 2048", {.cn = "x", .san = {HOST}, .rsa_bits = 2048}, BY_ROOT, NULL, NULL, NULL},
     {"good, one name of several",
      {.cn = "x", .san = {"a.example.test", "b.example.test", HOST}},
-     BY_ROOT, NULL, NULL, NULL},
+     BY_ROOT,
+     NULL,
+     NULL,
+     NULL},
     {"good, letter case", {.cn = "x", .san = {"MAIL.Example.TEST"}}, BY_ROOT, NULL, NULL, NULL},
     {"good, trailing dot", GOOD, BY_ROOT, HOST ".", NULL, NULL},
     {"wildcard one level", {.cn = "x", .san = {"*.example.test"}}, BY_ROOT, NULL, NULL, NULL},
     {"IP literal", {.cn = "x", .san = {"IP:127.0.0.1"}}, BY_ROOT, "127.0.0.1", NULL, NULL},
     {"server purpose",
      {.cn = "x", .san = {HOST}, .purpose = "serverAuth"},
-     BY_ROOT, NULL, NULL, NULL},
+     BY_ROOT,
+     NULL,
+     NULL,
+     NULL},
 
     {"self-signed", GOOD, BY_ITSELF, NULL, "cert-self-signed", "it is self-signed"},
-    {"unknown root", GOOD, WITH_OTHER, NULL, "cert-unknown-root", "unknown authority \"Other Root\""},
+    {"unknown root", GOOD, WITH_OTHER, NULL, "cert-unknown-root",
+     "unknown authority \"Other Root\""},
     {"unknown root that is not sent", GOOD, BY_OTHER, NULL, "cert-chain",
      "its issuer \"Other Root\" is no root known here"},
     {"missing intermediate", GOOD, NO_INTER, NULL, "cert-chain",
      "its issuer \"Test Intermediate\" is no root known here, and the server sent no intermediate"},
-    {"wrong host", {.cn = "x", .san = {"other.example.test", "IP:192.0.2.1"}}, BY_ROOT, NULL,
-     "cert-host", "it is not for mail.example.test but for other.example.test, 192.0.2.1"},
-    {"wrong host, right CN", {.cn = HOST, .san = {"other.example.test"}}, BY_ROOT, NULL, "cert-host",
+    {"wrong host",
+     {.cn = "x", .san = {"other.example.test", "IP:192.0.2.1"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
+     "it is not for mail.example.test but for other.example.test, 192.0.2.1"},
+    {"wrong host, right CN",
+     {.cn = HOST, .san = {"other.example.test"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
      "it is not for mail.example.test but for other.example.test"},
-    {"the name as a suffix", {.cn = "x", .san = {"example.test"}}, BY_ROOT, NULL, "cert-host", NULL},
-    {"the name as a prefix", {.cn = "x", .san = {HOST ".evil.test"}}, BY_ROOT, NULL, "cert-host", NULL},
+    {"the name as a suffix",
+     {.cn = "x", .san = {"example.test"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
+     NULL},
+    {"the name as a prefix",
+     {.cn = "x", .san = {HOST ".evil.test"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
+     NULL},
     {"expired",
      {.cn = "x", .san = {HOST}, .from_s = -9 * DAY_S, .until_s = -DAY_S},
-     BY_ROOT, NULL, "cert-expired", "it expired on 20"},
+     BY_ROOT,
+     NULL,
+     "cert-expired",
+     "it expired on 20"},
     {"not yet valid",
      {.cn = "x", .san = {HOST}, .from_s = DAY_S, .until_s = 9 * DAY_S},
-     BY_ROOT, NULL, "cert-not-yet-valid", "it is valid only from 20"},
+     BY_ROOT,
+     NULL,
+     "cert-not-yet-valid",
+     "it is valid only from 20"},
     {"issuer that is no CA", GOOD, BY_LEAF, NULL, "cert-issuer-no-ca",
      "its issuer \"No Authority\" is no certificate authority"},
-    {"issuer without extensions", GOOD, BY_BARE, NULL, "cert-issuer-no-ca", "is no certificate authority"},
+    {"issuer without extensions", GOOD, BY_BARE, NULL, "cert-issuer-no-ca",
+     "is no certificate authority"},
     {"issuer without basicConstraints", GOOD, BY_USAGE, NULL, "cert-issuer-no-ca",
      "is no certificate authority"},
     {"expired intermediate", GOOD, BY_EXPIRED, NULL, "cert-expired",
      "its authority \"Old Authority\" expired on 20"},
     {"name only in CN", {.cn = HOST}, BY_ROOT, NULL, "cert-cn-only", "it has no subjectAltName"},
     {"wildcard two levels", {.cn = "x", .san = {"*.test"}}, BY_ROOT, NULL, "cert-host", NULL},
-    {"wildcard is one label only", {.cn = "x", .san = {"*.example.test"}}, BY_ROOT,
-     "imap.mail.example.test", "cert-host", NULL},
-    {"wildcard does not match the bare domain", {.cn = "x", .san = {"*.mail.example.test"}}, BY_ROOT,
-     NULL, "cert-host", NULL},
-    {"partial wildcard", {.cn = "x", .san = {"ma*.example.test"}}, BY_ROOT, NULL, "cert-host", NULL},
-    {"wildcard in the middle", {.cn = "x", .san = {"mail.*.test"}}, BY_ROOT, NULL, "cert-host", NULL},
-    {"IP literal mismatch", {.cn = "x", .san = {"IP:127.0.0.2", HOST}}, BY_ROOT, "127.0.0.1",
-     "cert-host", "it is not for 127.0.0.1 but for 127.0.0.2, mail.example.test"},
-    {"IP literal as a DNS name", {.cn = "x", .san = {"127.0.0.1"}}, BY_ROOT, "127.0.0.1", "cert-host",
+    {"wildcard is one label only",
+     {.cn = "x", .san = {"*.example.test"}},
+     BY_ROOT,
+     "imap.mail.example.test",
+     "cert-host",
+     NULL},
+    {"wildcard does not match the bare domain",
+     {.cn = "x", .san = {"*.mail.example.test"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
+     NULL},
+    {"partial wildcard",
+     {.cn = "x", .san = {"ma*.example.test"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
+     NULL},
+    {"wildcard in the middle",
+     {.cn = "x", .san = {"mail.*.test"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
+     NULL},
+    {"IP literal mismatch",
+     {.cn = "x", .san = {"IP:127.0.0.2", HOST}},
+     BY_ROOT,
+     "127.0.0.1",
+     "cert-host",
+     "it is not for 127.0.0.1 but for 127.0.0.2, mail.example.test"},
+    {"IP literal as a DNS name",
+     {.cn = "x", .san = {"127.0.0.1"}},
+     BY_ROOT,
+     "127.0.0.1",
+     "cert-host",
      NULL},
     {"IP literal in CN", {.cn = "127.0.0.1"}, BY_ROOT, "127.0.0.1", "cert-cn-only", NULL},
-    {"SHA-1 signature", {.cn = "x", .san = {HOST}, .digest = "SHA1"}, BY_ROOT, NULL,
-     "cert-weak-signature", "it is signed in a way that can be forged (ecdsa-with-SHA1)"},
+    {"SHA-1 signature",
+     {.cn = "x", .san = {HOST}, .digest = "SHA1"},
+     BY_ROOT,
+     NULL,
+     "cert-weak-signature",
+     "it is signed in a way that can be forged (ecdsa-with-SHA1)"},
     {"SHA-1 signature of the intermediate", GOOD, BY_WEAK_DIGEST, NULL, "cert-weak-signature",
      "its authority \"Weak Authority\" is signed in a way that can be forged"},
-    {"1024-bit key", {.cn = "x", .san = {HOST}, .rsa_bits = 1024}, BY_ROOT, NULL, "cert-weak-key",
+    {"1024-bit key",
+     {.cn = "x", .san = {HOST}, .rsa_bits = 1024},
+     BY_ROOT,
+     NULL,
+     "cert-weak-key",
      "the key of the certificate is too weak (1024 bits"},
     {"1024-bit key of the intermediate", GOOD, BY_WEAK_KEY, NULL, "cert-weak-key",
      "the key of its authority \"Weak Authority\" is too weak (1024 bits"},
     {"NUL in the name",
      {.cn = "x", .san = {HOST "\0.evil.test"}, .san_len = {sizeof HOST + 10}},
-     BY_ROOT, NULL, "cert-nul", "a name in it holds a NUL byte"},
+     BY_ROOT,
+     NULL,
+     "cert-nul",
+     "a name in it holds a NUL byte"},
     {"NUL in the name beside the right one",
      {.cn = "x", .san = {HOST, "a\0.evil.test"}, .san_len = {0, 12}},
-     BY_ROOT, NULL, "cert-nul", "a name in it holds a NUL byte"},
-    {"escape codes in a name", {.cn = "x", .san = {"\x1b[2Jevil.test"}}, BY_ROOT, NULL, "cert-host",
+     BY_ROOT,
+     NULL,
+     "cert-nul",
+     "a name in it holds a NUL byte"},
+    {"escape codes in a name",
+     {.cn = "x", .san = {"\x1b[2Jevil.test"}},
+     BY_ROOT,
+     NULL,
+     "cert-host",
      "but for \\x1B[2Jevil.test"},
-    {"wrong purpose", {.cn = "x", .san = {HOST}, .purpose = "clientAuth"}, BY_ROOT, NULL, "cert",
+    {"wrong purpose",
+     {.cn = "x", .san = {HOST}, .purpose = "clientAuth"},
+     BY_ROOT,
+     NULL,
+     "cert",
      "purpose"},
 };
 
@@ -306,7 +393,7 @@ Test(tls, certificates)
     }
 }
 
-/* --- the certificates that servers under test use as well --------------------------------------- */
+/* --- the certificates that servers under test use as well ------------------------------------ */
 
 enum { CASE_FIELD_BYTES = 64 };
 
@@ -347,8 +434,8 @@ Test(tls, certificates_of_the_kit)
     char line[512];
     int cases = 0;
     cr_assert_not_null(mkdtemp(dir));
-    (void)snprintf(command, sizeof command, "sh %s/tests/tools/certkit.sh %s", source ? source : ".",
-                   dir);
+    (void)snprintf(command, sizeof command, "sh %s/tests/tools/certkit.sh %s",
+                   source ? source : ".", dir);
     cr_assert_eq(system(command), 0, "%s", command);
     (void)snprintf(command, sizeof command, "%s/cases.tsv", dir);
     FILE *f = fopen(command, "r");
@@ -431,7 +518,7 @@ Test(tls, a_self_signed_certificate_as_ca_file)
     (void)unlink(file);
 }
 
-/* --- pins ------------------------------------------------------------------------------------- */
+/* --- pins ------------------------------------------------------------------------------------ */
 
 Test(tls, a_pin_takes_the_place_of_the_chain)
 {
@@ -497,7 +584,7 @@ Test(tls, settings_that_cannot_work_are_said_before_connecting)
     world_run(&w, NULL, usage_main);
 }
 
-/* --- servers that cannot or will not ---------------------------------------------------------- */
+/* --- servers that cannot or will not --------------------------------------------------------- */
 
 static SSL_CTX *versions_ctx(const struct cert *leaf, int min, int max)
 {
@@ -572,11 +659,16 @@ static void talk_main(void *arg)
 Test(tls, what_speaks_no_tls)
 {
     struct talk cases[] = {
-        {.says = "* OK IMAP4rev1 ready\r\n", .rc = MH_EMAILBOX, .reason = "not-tls",
+        {.says = "* OK IMAP4rev1 ready\r\n",
+         .rc = MH_EMAILBOX,
+         .reason = "not-tls",
          .words = "does not speak TLS on this port"},
-        {.says = "HTTP/1.1 400 Bad Request\r\n\r\n", .rc = MH_EMAILBOX, .reason = "not-tls",
+        {.says = "HTTP/1.1 400 Bad Request\r\n\r\n",
+         .rc = MH_EMAILBOX,
+         .reason = "not-tls",
          .words = "does not speak TLS on this port"},
-        {.says = "", .rc = MH_ERETRY,
+        {.says = "",
+         .rc = MH_ERETRY,
          .words = "closed the connection in the middle of the TLS handshake"},
         {.says = "\x16\x03\x03", .rc = MH_ERETRY, .words = "handshake was not done within"},
     };
@@ -589,9 +681,9 @@ Test(tls, what_speaks_no_tls)
 static void serve_alert(struct peer *p, int fd)
 {
     static const unsigned char alerts[][7] = {
-        {0x15, 3, 3, 0, 2, 2, 40}, /* handshake_failure */
-        {0x15, 3, 3, 0, 2, 2, 80}, /* internal_error */
-        {0x15, 3, 3, 0, 2, 2, 70}, /* protocol_version */
+        {0x15, 3, 3, 0, 2, 2, 40},  /* handshake_failure */
+        {0x15, 3, 3, 0, 2, 2, 80},  /* internal_error */
+        {0x15, 3, 3, 0, 2, 2, 70},  /* protocol_version */
         {0x15, 3, 3, 0, 2, 1, 112}, /* unrecognized_name, a warning, then nothing */
     };
     char hello[5];
@@ -630,7 +722,7 @@ Test(tls, alerts_in_words)
     world_run(&w, serve_alert, alerts_main);
 }
 
-/* --- STARTTLS --------------------------------------------------------------------------------- */
+/* --- STARTTLS -------------------------------------------------------------------------------- */
 
 static void serve_starttls(struct peer *p, int fd)
 {
@@ -688,7 +780,8 @@ static void after_refused_starttls(struct mh_conn *c)
 {
     struct mh_err err;
     struct mh_slice slice;
-    cr_expect_eq(mh_conn_write_text(c, "a LOGIN", 7, &err), MH_EMAILBOX, "no way back to plaintext");
+    cr_expect_eq(mh_conn_write_text(c, "a LOGIN", 7, &err), MH_EMAILBOX,
+                 "no way back to plaintext");
     cr_expect_eq(mh_conn_write_secret(c, "x", 1, &err), MH_EMAILBOX);
     cr_expect_eq(mh_conn_read(c, &slice, &err), MH_EMAILBOX);
     cr_expect_eq(mh_conn_queued_bytes(c), 0);
@@ -774,7 +867,7 @@ Test(tls, starttls_with_a_bad_certificate)
     SSL_CTX_free(w.peer.ctx);
 }
 
-/* --- ends ------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------ */
 
 static void serve_then_close(struct peer *p, int fd)
 {
@@ -786,7 +879,10 @@ static void serve_then_close(struct peer *p, int fd)
     if (p->served == 2)
         peer_check(peer_send(fd, "\x17\x03\x03\x00\x40torn", 9)); /* half a record */
     if (p->served == 3)
-        peer_check(peer_send(fd, "\x17\x03\x03\x00\x14" "01234567890123456789", 25)); /* forged */
+        peer_check(peer_send(fd,
+                             "\x17\x03\x03\x00\x14"
+                             "01234567890123456789",
+                             25)); /* forged */
     SSL_free(ssl);
     (void)shutdown(fd, SHUT_WR);
     (void)peer_drain(fd);
@@ -825,7 +921,7 @@ Test(tls, truncation_is_told_from_a_goodbye)
     SSL_CTX_free(w.peer.ctx);
 }
 
-/* --- bytes ------------------------------------------------------------------------------------ */
+/* --- bytes ----------------------------------------------------------------------------------- */
 
 /* Passes what the two ends say through a pipe of one byte at a time. */
 struct relay {
@@ -1069,7 +1165,7 @@ Test(tls, a_flood_of_tickets_ends)
     SSL_CTX_free(w.peer.ctx);
 }
 
-/* --- memory ----------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 static void serve_many_pings(struct peer *p, int fd)
 {
@@ -1186,7 +1282,7 @@ Test(tls, every_allocation_may_fail)
     SSL_CTX_free(w.peer.ctx);
 }
 
-/* --- resumption ------------------------------------------------------------------------------- */
+/* --- resumption ------------------------------------------------------------------------------ */
 
 static void serve_session(struct peer *p, int fd)
 {
@@ -1240,15 +1336,16 @@ Test(tls, a_second_connection_resumes_under_the_same_trust_only)
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     struct cert leaf = leaf_of(&root);
     for (int i = 0; i < 2; i++) {
-        struct world w = {.arg = &leaf,
-                          .peer = {.ctx = versions_ctx(&leaf, TLS1_2_VERSION, versions[i]),
-                                   .connections = 8}};
+        struct world w = {
+            .arg = &leaf,
+            .peer = {.ctx = versions_ctx(&leaf, TLS1_2_VERSION, versions[i]), .connections = 8}};
         world_run(&w, serve_session, resumption_main);
         SSL_CTX_free(w.peer.ctx);
     }
 }
 
-/* The server changes its certificate and its ticket keys: verified anew, and refused if it is bad. */
+/* The server changes its certificate and its ticket keys: verified anew, and refused if it is
+ * bad. */
 static void changed_main(void *arg)
 {
     struct world *w = arg;
@@ -1291,7 +1388,7 @@ Test(tls, a_ticket_does_not_excuse_a_new_certificate)
     SSL_CTX_free(second);
 }
 
-/* --- two loops in two threads, one pool, one net ---------------------------------------------- */
+/* --- two loops in two threads, one pool, one net --------------------------------------------- */
 
 enum { ROUNDS = 12 };
 
@@ -1315,7 +1412,8 @@ static void lane_main(void *arg)
         struct mh_task *writer = NULL;
         struct mh_err err;
         struct mh_conn *c = world_open(&l->w);
-        must(mh_task_spawn(mh_loop_sched(l->w.loop), "writer", lane_writer, l, &writer, &err), &err);
+        must(mh_task_spawn(mh_loop_sched(l->w.loop), "writer", lane_writer, l, &writer, &err),
+             &err);
         must_read_pattern(c, 300000);
         mh_task_join(writer);
         mh_conn_close(c);

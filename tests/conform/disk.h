@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * For tests of what connectors for files read and leave on the disk: shell commands in the scratch
+ * folder, and all of a folder's mail at once.
+ */
+#ifndef MH_TESTS_CONFORM_DISK_H
+#define MH_TESTS_CONFORM_DISK_H
+
+#include <stdarg.h>
+
+#include "rig.h"
+
+/* Runs a command in the scratch folder; its exit code. */
+static inline int shell_rc(const struct rig *r, const char *command)
+{
+    char *in_dir = mh_asprintf("cd '%s' && %s", r->dir, command);
+    int rc = system(in_dir);
+    mh_free(in_dir);
+    return rc;
+}
+
+static inline void shell(const struct rig *r, const char *command)
+{
+    cr_assert_eq(shell_rc(r, command), 0, "%s", command);
+}
+
+static inline void write_disk(const struct rig *r, const char *name, const char *text, size_t len)
+{
+    char *path = mh_asprintf("%s/%s", r->dir, name);
+    FILE *f = fopen(path, "wb");
+    cr_assert_not_null(f, "%s", path);
+    cr_assert_eq(fwrite(text, 1, len, f), len);
+    cr_assert_eq(fclose(f), 0);
+    mh_free(path);
+}
+
+/* A session on NAME in the scratch folder; EP is the caller's. */
+static inline struct mh_session *open_disk(struct rig *r, const struct mh_connector *c,
+                                           const char *name, bool create, struct mh_endpoint *ep)
+{
+    struct mh_session *s = NULL;
+    mh_endpoint_init(ep);
+    ep->type = mh_strdup(c->name);
+    ep->path = mh_asprintf("%s/%s", r->dir, name);
+    ASSERT_OK(c->open(ep, &r->env, create, &s, &err));
+    return s;
+}
+
+/* A folder's mail, fetched; the caller frees all three. */
+struct box {
+    struct mh_scan scan;
+    const struct mh_item **items;
+    struct collector got;
+};
+
+static inline void box_read(const struct mh_connector *c, struct mh_session *s,
+                            const struct mh_folder *f, struct box *box)
+{
+    scan_folder(c, s, f, &box->scan);
+    box->items = item_list(&box->scan);
+    collector_init(&box->got);
+    ASSERT_OK(c->fetch(s, box->items, box->scan.n, &box->got.sink, &err));
+    cr_assert_eq(box->got.n, box->scan.n);
+}
+
+static inline void box_free(struct box *box)
+{
+    collector_free(&box->got);
+    free(box->items);
+    mh_scan_done(&box->scan);
+}
+
+/* The place of the message with exactly this text; the test fails when there is none. */
+static inline size_t box_find(const struct box *box, const char *text, size_t len)
+{
+    for (size_t i = 0; i < box->got.n; i++)
+        if (!box->got.v[i].missed && box->got.v[i].bytes.len == len &&
+            memcmp(box->got.v[i].bytes.data, text, len) == 0)
+            return i;
+    cr_assert_fail("no message is: %.*s", (int)len, text);
+    return 0;
+}
+
+static inline const char *box_keywords(const struct box *box, size_t i)
+{
+    return mh_kwsets_text(box->scan.kwsets, box->items[i]->kwset);
+}
+
+/* The listed folder PATH; the list is the caller's. */
+static inline const struct mh_folder *list_find(const struct mh_connector *c, struct mh_session *s,
+                                                struct mh_folders *l, const char *path)
+{
+    mh_folders_done(l);
+    ASSERT_OK(c->list(s, true, l, &err));
+    return mh_folders_find(l, path);
+}
+
+/* How a message's octets in a file become its octets: the rule all file connectors share. */
+static const struct form_case {
+    const char *name, *in, *out;
+} form_cases[] = {
+    {"LF becomes CRLF", "a: b\n\nc\n", "a: b\r\n\r\nc\r\n"},
+    {"LF without a last one", "a: b\n\nc", "a: b\r\n\r\nc"},
+    {"CRLF stays", "a: b\r\n\r\nc\r\n", "a: b\r\n\r\nc\r\n"},
+    {"mixed stays", "a: b\r\n\nc\n", "a: b\r\n\nc\n"},
+    {"CR stays", "a: b\r\rc\r", "a: b\r\rc\r"},
+    {"CR in LF text stays", "a: b\n\nc\rd\n", "a: b\r\n\r\nc\rd\r\n"},
+    {"no line end", "abc", "abc"},
+};
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A full disk under an archive (promises, fault 27 on the target's side): each message that does not
+ * fit gets MH_ELATER with reason "quota", nothing of it stays, and with room the session goes on. */
+#include <criterion/parameterized.h>
+#include <sys/mount.h>
+
+#include "connectors/eml/eml.h"
+#include "connectors/maildir/maildir.h"
+#include "connectors/mbox/mbox.h"
+#include "disk.h"
+
+static const struct mh_connector *const connectors[] = {&mh_maildir, &mh_mbox, &mh_eml};
+static size_t numbers[] = {0, 1, 2};
+
+static void body(struct rig *r)
+{
+    enum { N = 40, LEN = 100000 };
+    const struct mh_connector *c = connectors[*(size_t *)r->ctx];
+    struct mh_endpoint ep;
+    struct made m;
+    struct verdicts vs;
+    struct box box;
+    shell(r, "mkdir disk");
+    char *mount_at = mh_asprintf("%s/disk", r->dir);
+    if (mount("tmpfs", mount_at, "tmpfs", 0, "size=2m") < 0) {
+        mh_free(mount_at);
+        cr_skip_test("needs the right to mount a small tmpfs");
+    }
+    struct mh_session *s = open_disk(r, c, "disk/a", true, &ep);
+    make_folder(c, s, "F", MH_ROLE_NONE, &m);
+    verdicts_init(&vs, N + 1);
+    ASSERT_OK(c->append_open(s, &m.folder, &vs.sink, &err));
+    for (uint64_t i = 0; i < N; i++) {
+        struct mail mail = {.bytes = bytes_message(LEN, (unsigned)i)};
+        ASSERT_OK(send_mail(r, c, s, &mail, i, 30000, &err));
+        bytes_free(&mail.bytes);
+    }
+    ASSERT_OK(c->append_flush(s, &err));
+    size_t stored = 0;
+    for (size_t i = 0; i < N; i++) {
+        stored += vs.v[i].code == 0;
+        if (vs.v[i].code) {
+            cr_expect_eq(vs.v[i].code, MH_ELATER, "%s", mh_code_name(vs.v[i].code));
+            cr_expect_str_eq(vs.v[i].reason, "quota");
+        }
+    }
+    cr_expect(stored > 5 && stored < 21, "%zu stored", stored);
+    box_read(c, s, &m.folder, &box);
+    cr_expect_eq(box.scan.n, stored);
+    for (size_t i = 0; i < box.got.n; i++)
+        cr_expect_eq(box.got.v[i].bytes.len, (size_t)LEN);
+    box_free(&box);
+    char *more = mh_asprintf("mount -o remount,size=8m '%s'", mount_at);
+    shell(r, more);
+    struct mail mail = {.bytes = bytes_message(LEN, 99)};
+    ASSERT_OK(send_mail(r, c, s, &mail, N, 30000, &err));
+    ASSERT_OK(c->append_flush(s, &err));
+    cr_expect_eq(vs.v[N].code, 0);
+    box_read(c, s, &m.folder, &box);
+    cr_expect_eq(box.scan.n, stored + 1);
+    (void)box_find(&box, (char *)mail.bytes.data, LEN);
+    box_free(&box);
+    bytes_free(&mail.bytes);
+    verdicts_free(&vs);
+    made_free(&m);
+    c->close(s);
+    mh_endpoint_done(&ep);
+    cr_assert_eq(umount(mount_at), 0);
+    mh_free(more);
+    mh_free(mount_at);
+}
+
+ParameterizedTestParameters(full_disk, later_and_nothing_half)
+{
+    return cr_make_param_array(size_t, numbers, MH_ARRAY_LEN(numbers));
+}
+
+ParameterizedTest(size_t *nth, full_disk, later_and_nothing_half)
+{
+    rig_run(body, nth);
+}

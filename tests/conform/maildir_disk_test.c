@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Maildirs as other programs leave them, and what ours look like on the disk. */
+#include "base/log.h"
+#include "connectors/maildir/maildir.h"
+#include "disk.h"
+
+static const struct mh_folder inbox = {.path = (char *)(uintptr_t) "INBOX",
+                                       .native = (char *)(uintptr_t) "."};
+
+static char log_lines[8192];
+
+static void keep_log(void *ctx, enum mh_log_level level, const char *line)
+{
+    (void)ctx, (void)level;
+    strncat(log_lines, line, sizeof log_lines - strlen(log_lines) - 2);
+    strcat(log_lines, "\n");
+}
+
+static void body_foreign(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct box box;
+    shell(r, "mkdir -p m/cur m/new m/tmp");
+    shell(r, "printf 'a: 1\\n\\nnew\\n' >m/new/1.M1P1.host");
+    shell(r, "printf 'a: 2\\n\\nseen\\n' >'m/cur/2.M1P1.host,S=14:2,FSa'");
+    shell(r, "printf 'a: 3\\r\\n\\r\\ncrlf\\r\\n' >'m/cur/3.M1P1.host,S=16,W=16:2,RPc'");
+    shell(r, "printf 'a: 4\\n\\nraw\\n' >'m/cur/4.M1P1.host,S=11,W=14,R=1:2,DT'");
+    shell(r, "printf '' >m/cur/5.empty");
+    shell(r, "printf '0 $label1\\n2 work\\n' >m/dovecot-keywords");
+    shell(r, "touch -d '2001-09-09 01:46:40 UTC' m/new/* m/cur/*");
+    /* What is no message */
+    shell(r, "touch m/cur/.hidden m/tmp/unfinished; mkdir m/cur/dir; mkfifo m/cur/pipe");
+    shell(r, "echo secret >outside; ln -s ../../outside m/cur/link:2,S; ln -s /etc/passwd m/new/p");
+    mh_log_set_output(keep_log, NULL);
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    box_read(&mh_maildir, s, &inbox, &box);
+    cr_assert_eq(box.scan.n, 5u);
+    static const struct {
+        const char *text;
+        uint8_t flags;
+        const char *keywords;
+        uint64_t size;
+    } want[] = {
+        {"a: 1\r\n\r\nnew\r\n", 0, "", 10},
+        {"a: 2\r\n\r\nseen\r\n", MH_SEEN | MH_FLAGGED, "$label1", 14},
+        {"a: 3\r\n\r\ncrlf\r\n", MH_ANSWERED, "$Forwarded work", 16},
+        {"a: 4\n\nraw\n", MH_DRAFT | MH_DELETED, "", 14},
+        {"", 0, "", 0},
+    };
+    for (size_t i = 0; i < MH_ARRAY_LEN(want); i++) {
+        size_t at = box_find(&box, want[i].text, strlen(want[i].text));
+        cr_expect_eq(box.items[at]->flags, want[i].flags, "%zu", i);
+        cr_expect_str_eq(box_keywords(&box, at), want[i].keywords);
+        cr_expect_eq(box.items[at]->size, want[i].size, "%zu: %llu", i,
+                     (unsigned long long)box.items[at]->size);
+        cr_expect_eq(box.items[at]->date.unix_s, 1000000000);
+    }
+    cr_expect_not_null(strstr(log_lines, "4 entries that are no regular files"), "%s", log_lines);
+    box_free(&box);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, as_other_programs_leave_it)
+{
+    rig_run(body_foreign, NULL);
+}
+
+static void body_forms(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct box box;
+    shell(r, "mkdir -p m/cur m/new m/tmp");
+    for (size_t i = 0; i < MH_ARRAY_LEN(form_cases); i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "m/cur/%zu.x:2,", i);
+        write_disk(r, name, form_cases[i].in, strlen(form_cases[i].in));
+    }
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    box_read(&mh_maildir, s, &inbox, &box);
+    for (size_t i = 0; i < MH_ARRAY_LEN(form_cases); i++)
+        (void)box_find(&box, form_cases[i].out, strlen(form_cases[i].out));
+    box_free(&box);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, forms)
+{
+    rig_run(body_forms, NULL);
+}
+
+/* LF files of every size around what is read at once become CRLF, exactly. */
+static void body_lf_sizes(struct rig *r)
+{
+    static const size_t sizes[] = {1,     2,      65534,  65535,   65536,   65537,
+                                   70000, 131072, 524288, 1048575, 1048576, 3000000};
+    enum { N = MH_ARRAY_LEN(sizes) };
+    struct mh_endpoint ep;
+    struct box box;
+    shell(r, "mkdir -p m/cur m/new m/tmp");
+    char *texts[N];
+    for (size_t i = 0; i < N; i++) {
+        char name[32];
+        texts[i] = malloc(sizes[i]);
+        for (size_t j = 0; j < sizes[i]; j++)
+            texts[i][j] = (char)(j % 23 == 22 || j == 0 ? '\n' : 'a' + (j + i) % 26);
+        (void)snprintf(name, sizeof name, "m/cur/%zu.x:2,", i);
+        write_disk(r, name, texts[i], sizes[i]);
+    }
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    box_read(&mh_maildir, s, &inbox, &box);
+    for (size_t i = 0; i < N; i++) {
+        struct mh_buf want = MH_BUF_INIT;
+        for (size_t j = 0; j < sizes[i]; j++) {
+            if (texts[i][j] == '\n')
+                mh_buf_addc(&want, '\r');
+            mh_buf_addc(&want, texts[i][j]);
+        }
+        (void)box_find(&box, mh_buf_str(&want), want.len);
+        mh_buf_done(&want);
+        free(texts[i]);
+    }
+    box_free(&box);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, lf_files_of_any_size)
+{
+    rig_run(body_lf_sizes, NULL);
+}
+
+/* While we look, a mail program reads the mail: new/ becomes cur/, flags change, one is deleted. */
+static void body_moving(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct mh_scan scan;
+    struct collector got;
+    shell(r, "mkdir -p m/cur m/new m/tmp; for i in 1 2 3; do echo $i >m/new/$i.x; done");
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    scan_folder(&mh_maildir, s, &inbox, &scan);
+    cr_assert_eq(scan.n, 3u);
+    shell(r, "mv m/new/1.x m/cur/1.x:2,S; mv m/new/2.x m/cur/2.x:2,FS; rm m/new/3.x");
+    const struct mh_item **items = item_list(&scan);
+    collector_init(&got);
+    ASSERT_OK(mh_maildir.fetch(s, items, 3, &got.sink, &err));
+    size_t ended = 0;
+    for (size_t i = 0; i < 3; i++) {
+        ended += got.v[i].ended;
+        if (got.v[i].missed)
+            cr_expect_str_eq(got.v[i].reason, "vanished");
+    }
+    cr_expect_eq(ended, 2u);
+    collector_free(&got);
+    shell(r, "mv m/cur/1.x:2,S m/cur/1.x:2,RS");
+    uint64_t uid = mh_uid_from_name("1.x", 3);
+    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, true, MH_FLAGGED, "", &err));
+    shell(r, "test -e m/cur/1.x:2,FRS");
+    free(items);
+    mh_scan_done(&scan);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, flags_change_while_we_look)
+{
+    rig_run(body_moving, NULL);
+}
+
+/* Two files with one base name are two messages, whatever made them so. */
+static void body_twin_names(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct box box;
+    shell(r, "mkdir -p m/cur m/new m/tmp; echo one >m/cur/1.x:2,S; echo two >m/cur/1.x:2,F; "
+             "echo three >m/new/1.x");
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    box_read(&mh_maildir, s, &inbox, &box);
+    cr_assert_eq(box.scan.n, 3u);
+    (void)box_find(&box, "one\r\n", 5);
+    (void)box_find(&box, "two\r\n", 5);
+    (void)box_find(&box, "three\r\n", 7);
+    box_free(&box);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, two_files_with_one_name)
+{
+    rig_run(body_twin_names, NULL);
+}
+
+static void body_folders(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct mh_folders l = MH_FOLDERS_INIT;
+    shell(
+        r,
+        "for d in m m/.Sent m/.A.B m/.Entw\\&APw-rfe m/.v1%2E2; do mkdir -p $d/cur $d/new $d/tmp; "
+        "done; mkdir m/.nomaildir m/courierimapkeywords; touch m/.Sent/cur/1,S=100:2,S");
+    shell(r, "mkdir -p out/cur; ln -s ../out m/.link; touch m/.file");
+    shell(r, "printf 'Sent\\nEntw&APw-rfe\\nGone\\n' >m/subscriptions");
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    cr_expect_eq(mh_maildir.caps(s)->separator, '.');
+    const struct mh_folder *f = list_find(&mh_maildir, s, &l, "Sent");
+    cr_assert_eq(l.n, 5u);
+    cr_assert_not_null(f);
+    cr_expect_eq(f->messages, 1u);
+    cr_expect_eq(f->size, 100u);
+    cr_expect(f->size_known);
+    cr_expect(f->attrs & MH_FOLDER_SUBSCRIBED);
+    cr_expect_not_null(mh_folders_find(&l, "A/B"));
+    cr_expect_not(mh_folders_find(&l, "A/B")->attrs & MH_FOLDER_SUBSCRIBED);
+    cr_expect_not_null(mh_folders_find(&l, "v1.2"));
+    cr_expect(mh_folders_find(&l, "Entw\xc3\xbcrfe")->attrs & MH_FOLDER_SUBSCRIBED);
+    ASSERT_OK(mh_maildir.subscribe(s, mh_folders_find(&l, "A/B"), &err));
+    ASSERT_OK(mh_maildir.subscribe(s, mh_folders_find(&l, "A/B"), &err));
+    shell(r, "test \"$(grep -cx A.B m/subscriptions)\" = 1");
+    /* Dovecot's second version of the file */
+    shell(r, "printf 'V\\t2\\n\\nA\\tB\\nINBOX\\n' >m/subscriptions");
+    f = list_find(&mh_maildir, s, &l, "A/B");
+    cr_expect(f->attrs & MH_FOLDER_SUBSCRIBED);
+    cr_expect(mh_folders_find(&l, "INBOX")->attrs & MH_FOLDER_SUBSCRIBED);
+    cr_expect_not(mh_folders_find(&l, "Sent")->attrs & MH_FOLDER_SUBSCRIBED);
+    struct mh_folder deep = {.path = (char *)(uintptr_t) "X/Y",
+                             .native = (char *)(uintptr_t) ".X.Y"};
+    ASSERT_OK(mh_maildir.subscribe(s, &deep, &err));
+    shell(r, "test \"$(tail -n 1 m/subscriptions)\" = \"$(printf 'X\\tY')\"");
+    mh_folders_done(&l);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, folders)
+{
+    rig_run(body_folders, NULL);
+}
+
+static void body_fs(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct mh_folders l = MH_FOLDERS_INIT;
+    shell(r, "for d in INBOX Sent A/B v1.2; do mkdir -p m/$d/cur m/$d/new m/$d/tmp; done; mkdir "
+             "m/empty");
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    cr_expect_eq(mh_maildir.caps(s)->separator, '/');
+    cr_assert_not_null(list_find(&mh_maildir, s, &l, "A/B"));
+    cr_expect_eq(l.n, 4u, "%zu folders", l.n);
+    cr_expect_not_null(mh_folders_find(&l, "INBOX"));
+    cr_expect_not_null(mh_folders_find(&l, "v1.2"));
+    mh_folders_done(&l);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, fs_layout)
+{
+    rig_run(body_fs, NULL);
+}
+
+static void body_not_one(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct mh_session *s = NULL;
+    struct mh_err why;
+    mh_err_reset(&why);
+    shell(r, "mkdir m; echo x >f");
+    mh_endpoint_init(&ep);
+    ep.path = mh_asprintf("%s/m", r->dir);
+    cr_expect_eq(mh_maildir.open(&ep, &r->env, false, &s, &why), MH_EUSAGE);
+    cr_expect_not_null(strstr(why.text, "is no Maildir"), "%s", why.text);
+    mh_endpoint_done(&ep);
+    ep.path = mh_asprintf("%s/f", r->dir);
+    cr_expect_eq(mh_maildir.open(&ep, &r->env, true, &s, &why), MH_EUSAGE);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, what_is_no_maildir)
+{
+    rig_run(body_not_one, NULL);
+}
+
+/* What we write: a file in cur/ with sizes and flags in its name, nothing in tmp/ or new/. */
+static void body_written(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct verdicts vs;
+    struct mail crlf = {.bytes = bytes_of_text("a: b\r\n\r\nc\r\n"),
+                        .flags = MH_SEEN,
+                        .date = {1000000000, 60, true},
+                        .keywords = "work"};
+    struct mail lf = {.bytes = bytes_of_text("a: b\n\nc\n"), .flags = MH_FLAGGED};
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", true, &ep);
+    verdicts_init(&vs, 2);
+    ASSERT_OK(mh_maildir.append_open(s, &inbox, &vs.sink, &err));
+    ASSERT_OK(send_mail(r, &mh_maildir, s, &crlf, 0, 5, &err));
+    ASSERT_OK(send_mail(r, &mh_maildir, s, &lf, 1, 5, &err));
+    ASSERT_OK(mh_maildir.append_flush(s, &err));
+    shell(r,
+          "test \"$(ls m/cur | wc -l)\" = 2; test -z \"$(ls m/tmp m/new | grep -v :$ | grep .)\"");
+    shell(r, "ls m/cur | grep -qE ',S=11,W=11:2,Sa$' && ls m/cur | grep -qE ',S=8,W=11,R=1:2,F$'");
+    shell(r, "test \"$(stat -c %Y m/cur/*W=11:2,Sa)\" = 1000000000");
+    shell(r, "test \"$(stat -c %a m/cur/*W=11:2,Sa)\" = 600");
+    shell(r, "cmp -s m/cur/*W=11:2,Sa /dev/stdin <<'E' || true\nE");
+    shell(r, "printf 'a: b\\r\\n\\r\\nc\\r\\n' | cmp - m/cur/*W=11:2,Sa");
+    shell(r, "printf 'a: b\\n\\nc\\n' | cmp - m/cur/*R=1:2,F");
+    shell(r, "test \"$(cat m/dovecot-keywords)\" = '0 work'");
+    bytes_free(&crlf.bytes);
+    bytes_free(&lf.bytes);
+    verdicts_free(&vs);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, what_we_write)
+{
+    rig_run(body_written, NULL);
+}
+
+/* More keywords than letters: what is not kept is said. */
+static void body_keywords(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct verdicts vs;
+    struct box box;
+    struct mail m = {.bytes = bytes_of_text("x\r\n")};
+    mh_log_set_output(keep_log, NULL);
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", true, &ep);
+    verdicts_init(&vs, 30);
+    ASSERT_OK(mh_maildir.append_open(s, &inbox, &vs.sink, &err));
+    for (uint64_t i = 0; i < 30; i++) {
+        char word[16];
+        (void)snprintf(word, sizeof word, "k%02d", (int)i);
+        m.keywords = word;
+        ASSERT_OK(send_mail(r, &mh_maildir, s, &m, i, 5, &err));
+    }
+    ASSERT_OK(mh_maildir.append_flush(s, &err));
+    box_read(&mh_maildir, s, &inbox, &box);
+    size_t with = 0;
+    for (size_t i = 0; i < 30; i++)
+        with += *box_keywords(&box, i) != '\0';
+    cr_expect_eq(with, 26u);
+    box_free(&box);
+    struct mh_opened opened;
+    ASSERT_OK(mh_maildir.select(s, &inbox, true, &opened, &err));
+    cr_expect_not(opened.keywords_ok);
+    cr_expect_not_null(strstr(opened.keywords, "k00 k01"));
+    mh_maildir.close(s);
+    cr_expect_not_null(strstr(log_lines, "4 were not kept"), "%s", log_lines);
+    bytes_free(&m.bytes);
+    verdicts_free(&vs);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, more_keywords_than_letters)
+{
+    rig_run(body_keywords, NULL);
+}
+
+/* A native name out of a state file that somebody has edited cannot lead out. */
+static void body_native(struct rig *r)
+{
+    static const char *const natives[] = {"..",   "../out", ".A/../../out", "/etc",
+                                          "link", "",       "./cur"};
+    struct mh_endpoint ep;
+    shell(r, "mkdir -p m/cur m/new m/tmp out/cur out/new out/tmp; ln -s ../out m/link; echo x "
+             ">out/cur/1");
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    for (size_t i = 0; i < MH_ARRAY_LEN(natives); i++) {
+        struct mh_folder f = {.path = (char *)(uintptr_t)natives[i],
+                              .native = (char *)(uintptr_t)natives[i]};
+        struct mh_opened opened = {0};
+        struct mh_err why;
+        mh_err_reset(&why);
+        int rc = mh_maildir.select(s, &f, true, &opened, &why);
+        cr_expect(rc < 0 || opened.messages == 0, "%s", natives[i]);
+    }
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, names_from_outside_do_not_lead_out)
+{
+    rig_run(body_native, NULL);
+}

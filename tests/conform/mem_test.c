@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The switches and faults of mem:, which other tests rely on. */
+#include "connectors/mem/mem.h"
+#include "rig.h"
+
+static const struct mh_folder inbox = {.path = (char *)(uintptr_t) "INBOX",
+                                       .native = (char *)(uintptr_t) "INBOX"};
+
+struct
+try {
+    struct mh_endpoint ep;
+    struct mh_session *s;
+    struct verdicts vs;
+};
+
+static void try_open(struct rig *r, const struct mh_mem_options *o, struct try *t)
+{
+    *t = (struct try){.s = NULL};
+    ASSERT_OK(mh_mem_configure("faults", o, &err));
+    mh_endpoint_init(&t->ep);
+    t->ep.path = mh_strdup("faults");
+    ASSERT_OK(mh_mem.open(&t->ep, &r->env, false, &t->s, &err));
+    verdicts_init(&t->vs, 100);
+    ASSERT_OK(mh_mem.append_open(t->s, &inbox, &t->vs.sink, &err));
+}
+
+static void try_close(struct try *t)
+{
+    mh_mem.close(t->s);
+    verdicts_free(&t->vs);
+    mh_endpoint_done(&t->ep);
+    mh_mem_drop("faults");
+}
+
+static int send_one(struct rig *r, struct try *t, size_t len, uint64_t cookie, struct mh_err *err)
+{
+    struct mail m = {.bytes = bytes_message(len, (unsigned)cookie)};
+    int rc = send_mail(r, &mh_mem, t->s, &m, cookie, 1000, err);
+    bytes_free(&m.bytes);
+    return rc;
+}
+
+static void body_refuse(struct rig *r)
+{
+    struct mh_mem_options o;
+    struct mh_mem_stats stats;
+    struct try t;
+    mh_mem_options_init(&o);
+    o.refuse_octets = 777;
+    o.refuse_reason = "bad";
+    try_open(r, &o, &t);
+    for (uint64_t i = 0; i < 5; i++)
+        ASSERT_OK(send_one(r, &t, i == 3 ? 777 : 500, i, &err));
+    cr_expect_eq(t.vs.n, 0u, "the batch is open");
+    ASSERT_OK(mh_mem.append_cut(t.s, &err));
+    for (size_t i = 0; i < 5; i++)
+        cr_expect_eq(t.vs.v[i].code, MH_ESPLIT);
+    mh_mem_stats("faults", &stats);
+    cr_expect_eq(stats.messages, 0u, "a refused batch stores nothing");
+    ASSERT_OK(send_one(r, &t, 777, 10, &err));
+    ASSERT_OK(mh_mem.append_flush(t.s, &err));
+    cr_expect_eq(t.vs.v[10].code, MH_EITEM);
+    cr_expect_str_eq(t.vs.v[10].reason, "bad");
+    ASSERT_OK(send_one(r, &t, 500, 11, &err));
+    ASSERT_OK(mh_mem.append_flush(t.s, &err));
+    cr_expect_eq(t.vs.v[11].code, 0);
+    mh_mem_stats("faults", &stats);
+    cr_expect_eq(stats.messages, 1u);
+    cr_expect_eq(stats.appends, 7u);
+    cr_expect_eq(stats.batches, 3u);
+    cr_expect_eq(stats.largest_batch, 5u);
+    try_close(&t);
+}
+
+Test(mem, refuses_a_message_and_its_batch)
+{
+    rig_run(body_refuse, NULL);
+}
+
+static void body_nth(struct rig *r)
+{
+    struct mh_mem_options o;
+    struct try t;
+    mh_mem_options_init(&o);
+    o.multiappend = false;
+    o.uidplus = false;
+    o.refuse_nth = 2;
+    o.refuse_code = MH_ELATER;
+    try_open(r, &o, &t);
+    for (uint64_t i = 0; i < 3; i++) {
+        ASSERT_OK(send_one(r, &t, 500, i, &err));
+        cr_expect_eq(t.vs.v[i].code, i == 1 ? MH_ELATER : 0);
+        cr_expect_eq(t.vs.v[i].uid, 0u, "no UIDPLUS");
+    }
+    try_close(&t);
+}
+
+Test(mem, refuses_the_nth_message)
+{
+    rig_run(body_nth, NULL);
+}
+
+static void body_lost(struct rig *r)
+{
+    struct mh_mem_options o;
+    struct mh_mem_stats stats;
+    struct mh_folders l = MH_FOLDERS_INIT;
+    struct mh_err why;
+    struct try t;
+    mh_mem_options_init(&o);
+    o.lose_answer_nth = 2;
+    try_open(r, &o, &t);
+    ASSERT_OK(send_one(r, &t, 500, 0, &err));
+    ASSERT_OK(send_one(r, &t, 500, 1, &err));
+    mh_err_reset(&why);
+    cr_expect_eq(mh_mem.append_cut(t.s, &why), MH_ERETRY);
+    cr_expect_eq(t.vs.v[0].code, MH_ERETRY);
+    cr_expect_eq(t.vs.v[1].code, MH_ERETRY);
+    mh_mem_stats("faults", &stats);
+    cr_expect_eq(stats.messages, 2u, "stored, but nobody was told");
+    cr_expect_eq(mh_mem.list(t.s, true, &l, &why), MH_ERETRY, "the session is dead");
+    mh_folders_done(&l);
+    try_close(&t);
+}
+
+Test(mem, loses_an_answer)
+{
+    rig_run(body_lost, NULL);
+}
+
+static void body_drop_append(struct rig *r)
+{
+    struct mh_mem_options o;
+    struct mh_mem_stats stats;
+    struct mh_err why;
+    struct try t;
+    mh_mem_options_init(&o);
+    o.drop_append_at = 1700;
+    try_open(r, &o, &t);
+    ASSERT_OK(send_one(r, &t, 1000, 0, &err));
+    mh_err_reset(&why);
+    cr_expect_eq(send_one(r, &t, 1000, 1, &why), MH_ERETRY);
+    cr_expect_eq(t.vs.n, 2u);
+    cr_expect_eq(t.vs.v[1].code, MH_ERETRY);
+    mh_mem_stats("faults", &stats);
+    cr_expect_eq(stats.messages, 0u);
+    try_close(&t);
+}
+
+Test(mem, drops_the_connection_in_an_append)
+{
+    rig_run(body_drop_append, NULL);
+}
+
+static void body_drop_fetch(struct rig *r)
+{
+    struct mh_mem_options o;
+    struct try t;
+    mh_mem_options_init(&o);
+    try_open(r, &o, &t);
+    for (uint64_t i = 0; i < 3; i++)
+        ASSERT_OK(send_one(r, &t, 1000, i, &err));
+    ASSERT_OK(mh_mem.append_flush(t.s, &err));
+    o.drop_fetch_at = 1500;
+    ASSERT_OK(mh_mem_configure("faults", &o, &err));
+    struct mh_scan scan;
+    struct collector got;
+    scan_folder(&mh_mem, t.s, &inbox, &scan);
+    const struct mh_item **items = item_list(&scan);
+    collector_init(&got);
+    struct mh_err why;
+    mh_err_reset(&why);
+    cr_expect_eq(mh_mem.fetch(t.s, items, 3, &got.sink, &why), MH_ERETRY);
+    cr_expect_eq(got.n, 2u);
+    cr_expect(got.v[0].ended);
+    cr_expect_not(got.v[1].ended);
+    cr_expect_eq(got.v[1].bytes.len, 499u, "%zu octets came before the break", got.v[1].bytes.len);
+    collector_free(&got);
+    mh_scan_done(&scan);
+    free(items);
+    try_close(&t);
+}
+
+Test(mem, drops_the_connection_in_a_fetch)
+{
+    rig_run(body_drop_fetch, NULL);
+}
+
+static void body_limits(struct rig *r)
+{
+    struct mh_mem_options o;
+    struct mh_quota q;
+    struct mh_err why;
+    struct try t;
+    mh_mem_options_init(&o);
+    o.multiappend = false;
+    o.append_limit = 1000;
+    o.quota_bytes = 2500;
+    try_open(r, &o, &t);
+    cr_expect_eq(mh_mem.caps(t.s)->append_limit, 1000u);
+    mh_err_reset(&why);
+    cr_expect_eq(send_one(r, &t, 1001, 9, &why), MH_EITEM, "refused before it is sent");
+    cr_expect_str_eq(why.reason, "too-big");
+    cr_expect_eq(t.vs.n, 0u);
+    for (uint64_t i = 0; i < 3; i++)
+        ASSERT_OK(send_one(r, &t, 1000, i, &err));
+    cr_expect_eq(t.vs.v[1].code, 0);
+    cr_expect_eq(t.vs.v[2].code, MH_ELATER);
+    cr_expect_str_eq(t.vs.v[2].reason, "quota");
+    ASSERT_OK(mh_mem.quota(t.s, &q, &err));
+    cr_expect_eq(q.used_bytes, 2000u);
+    cr_expect_eq(q.limit_bytes, 2500u);
+    try_close(&t);
+}
+
+Test(mem, limits)
+{
+    rig_run(body_limits, NULL);
+}
+
+static void body_behind(struct rig *r)
+{
+    struct mh_mem_options o;
+    struct mh_opened before;
+    struct mh_opened after;
+    struct try t;
+    mh_mem_options_init(&o);
+    try_open(r, &o, &t);
+    for (uint64_t i = 0; i < 4; i++)
+        ASSERT_OK(send_one(r, &t, 100, i, &err));
+    ASSERT_OK(mh_mem.append_flush(t.s, &err));
+    ASSERT_OK(mh_mem.select(t.s, &inbox, false, &before, &err));
+    cr_expect(mh_mem_expunge("faults", "INBOX", t.vs.v[1].uid));
+    cr_expect_not(mh_mem_expunge("faults", "INBOX", t.vs.v[1].uid));
+    cr_expect_not(mh_mem_expunge("faults", "None", 1));
+    ASSERT_OK(mh_mem.select(t.s, &inbox, false, &after, &err));
+    cr_expect_eq(after.messages, 3u);
+    cr_expect_gt(after.highestmodseq, before.highestmodseq);
+    cr_expect_eq(after.uidvalidity, before.uidvalidity);
+    cr_expect(mh_mem_renumber("faults", "INBOX"));
+    ASSERT_OK(mh_mem.select(t.s, &inbox, false, &after, &err));
+    cr_expect_neq(after.uidvalidity, before.uidvalidity);
+    cr_expect_eq(after.messages, 3u);
+    struct mh_scan scan;
+    scan_folder(&mh_mem, t.s, &inbox, &scan);
+    cr_expect_null(mh_scan_find(&scan, t.vs.v[0].uid));
+    cr_expect_eq(scan.n, 3u);
+    mh_scan_done(&scan);
+    try_close(&t);
+}
+
+Test(mem, changes_behind_our_back)
+{
+    rig_run(body_behind, NULL);
+}
