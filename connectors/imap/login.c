@@ -337,10 +337,18 @@ static bool may_try_again(const struct login *l, enum imap_mech mech, int rc,
            !l->s->is_dead && mh_conn_info(l->s->conn)->tls;
 }
 
+/* Dovecot 2.3 has no SCRAM for one who logs in on another's behalf: it answers [UNAVAILABLE], whatever
+ * the password. Behind TLS the password itself is as good. */
+static bool avoids_scram(const struct login *l)
+{
+    return l->ep->auth == MH_AUTH_ANY && l->ep->admin_user && mh_conn_info(l->s->conn)->tls;
+}
+
 static int authenticate(struct login *l, struct mh_err *err)
 {
     enum imap_mech mech;
-    if (!choose(l, false, &mech))
+    bool has_other = avoids_scram(l) && choose(l, true, &mech);
+    if (!has_other && !choose(l, false, &mech))
         return no_mechanism(l, err);
     l->s->capset.is_known = false; /* what holds before the login need not hold behind it */
     int rc = try_mech(l, mech, err);

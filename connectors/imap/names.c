@@ -314,18 +314,33 @@ static void shorten(const struct name_rules *rules, const struct imap_names *n,
     mh_buf_addf(native, "cut-%.8s", hex);
 }
 
-/* One component, with its separator in front of it unless it is the first. */
-static void add_component(const struct imap_names *n, const struct name_rules *rules,
-                          const char *raw, size_t len, bool is_first, struct mh_buf *native)
+/*
+ * True if the server would take the first component for the inbox, and it is not meant to be: "inbox" where
+ * there is no prefix, and below "INBOX." with Dovecot, which takes INBOX.INBOX for the INBOX itself (2.3.19;
+ * Cyrus and Courier do not).
+ */
+static bool hides_inbox(const struct imap_names *n, const char *raw, size_t len, bool is_only)
 {
-    if (!is_first && n->separator)
+    bool is_spelled_so = len == strlen("INBOX") && memcmp(raw, "INBOX", len) == 0;
+    bool is_distinct = n->family == IMAP_CYRUS || n->family == IMAP_COURIER;
+    if (!imap_is_inbox(raw, len))
+        return false;
+    if (n->prefix[0] == '\0')
+        return !is_spelled_so;
+    return mh_str_istarts(n->prefix, "INBOX") && !is_distinct && (is_only || !is_spelled_so);
+}
+
+/* One component of a name; MORE: there is a separator in front of it. */
+static void add_component(const struct imap_names *n, const struct name_rules *rules,
+                          const char *raw, size_t len, bool more, bool hide_inbox,
+                          struct mh_buf *native)
+{
+    if (more && n->separator)
         mh_buf_addc(native, n->separator);
-    else if (!is_first)
+    else if (more)
         add_escape(rules, native, '/'); /* no hierarchy there: the path stays readable */
-    bool could_be_inbox = is_first && n->prefix[0] == '\0' && imap_is_inbox(raw, len);
-    bool is_the_inbox = len == strlen("INBOX") && memcmp(raw, "INBOX", len) == 0;
     struct mh_buf text = MH_BUF_INIT;
-    escape_part(rules, n->separator, raw, len, could_be_inbox && !is_the_inbox, &text);
+    escape_part(rules, n->separator, raw, len, hide_inbox, &text);
     encode_cut(n, &text, rules->part_max_bytes, native);
     native->failed = native->failed || mh_buf_failed(&text);
     mh_buf_done(&text);
@@ -335,7 +350,7 @@ void imap_name_add_part(const struct imap_names *n, const char *raw, size_t len,
                         enum imap_name_level level, struct mh_buf *native)
 {
     const struct name_rules *rules = rules_of(n, level);
-    add_component(n, rules, raw, len, false, native);
+    add_component(n, rules, raw, len, true, false, native);
     shorten(rules, n, native);
 }
 
@@ -352,8 +367,9 @@ void imap_name_from_path(const struct imap_names *n, const char *path, enum imap
     if (n->prefix[0] && is_inboxes(path))
         cursor += strlen("INBOX/");
     struct mh_buf raw = MH_BUF_INIT;
-    for (bool is_first = true; mh_path_next(&cursor, &raw); is_first = false) {
-        add_component(n, rules, mh_buf_str(&raw), raw.len, is_first, native);
+    for (bool more = false; mh_path_next(&cursor, &raw); more = true) {
+        bool hides = !more && hides_inbox(n, mh_buf_str(&raw), raw.len, *cursor == '\0');
+        add_component(n, rules, mh_buf_str(&raw), raw.len, more, hides, native);
         native->failed = native->failed || mh_buf_failed(&raw);
     }
     shorten(rules, n, native);

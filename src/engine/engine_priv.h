@@ -135,7 +135,7 @@ struct todo {
     uint32_t item; /* index into the scan */
     uint8_t status;
     uint8_t tries;
-    uint8_t owner; /* TAKEN, FLIGHT: the lane in whose hands it is */
+    uint8_t owner;    /* TAKEN, FLIGHT: the lane in whose hands it is */
     bool is_new;      /* DONE by this pass's own sending */
     bool is_odd;      /* has bytes that servers are known to change */
     uint64_t dst_uid; /* once DONE; 0 when the target does not say */
@@ -155,7 +155,8 @@ struct pass {
     struct mh_folder dst;                    /* owned fields */
     struct mh_state_folder row;              /* owned fields */
     bool row_is_known;
-    bool created; /* in this run: nothing can be there yet */
+    bool is_shared; /* another folder goes into the same target folder */
+    bool created;   /* in this run: nothing can be there yet */
     enum pass_phase phase;
     struct mh_opened src_opened, dst_opened;
     struct mh_scan scan;
@@ -290,6 +291,9 @@ int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_
 void pass_finish(struct pass *pass, struct lane *lane);
 void pass_done(struct pass *pass);
 bool pass_has_work(const struct pass *pass);
+/* True while another folder is being carried into the same target folder: what lies there could be claimed
+ * by both. */
+bool pass_must_wait(const struct pass *pass);
 /* Back to the start, as if it had not been looked at: the connection broke while preparing. */
 void pass_restart(struct pass *pass);
 /* The next stretch of the todo list for LANE->chunk; false: none left. */

@@ -150,8 +150,10 @@ static void on_verdict(struct mh_append_sink *s, uint64_t cookie, uint64_t uid,
         tuner_verdict(lane->job->tuner, f.octets, mh_now_ms());
         job_moving(lane->job);
     }
-    if (lane->in_flight == 0)
+    if (lane->in_flight == 0) {
+        end_split(lane); /* no further verdict will tell that the refused batch is complete */
         flying(lane, false);
+    }
     mh_wake_all(&lane->window);
 }
 
@@ -381,10 +383,12 @@ static int sink_begin(struct mh_sink *s, const struct mh_item *item, uint64_t oc
         lane->mode = MSG_DROPPED;
         return keep_open(lane, err);
     }
-    lane->mode = octets <= MH_CUT_THROUGH_BYTES ? MSG_HELD : MSG_THROUGH;
+    lane->mode = octets <= MH_CUT_THROUGH_BYTES ? MSG_HELD : MSG_NONE;
     if (lane->mode == MSG_HELD)
         return MH_OK;
     int code = begin_append(lane, err);
+    if (code == MH_OK)
+        lane->mode = MSG_THROUGH;
     if (code != MH_EITEM)
         return code;
     lane->mode = MSG_DROPPED;
@@ -674,12 +678,27 @@ static int recover(struct lane *lane, int code, struct mh_err *err)
     return code;
 }
 
+/* A message whose connection broke twice flies alone: if it happens again, it was this one. */
+static bool is_suspect(const struct lane *lane)
+{
+    return lane->n_chunk == 1 && lane->pass->todo[lane->chunk_todo[0]].tries + 1 >= TRIES_MAX;
+}
+
 static int one_chunk(struct lane *lane, struct mh_err *err)
 {
+    bool alone = is_suspect(lane);
     mh_err_reset(err);
-    int code = lane->job->sc->fetch(lane->src, lane->chunk, lane->n_chunk, &lane->sink, err);
+    int code = alone && lane->in_flight ? flush(lane, err) : MH_OK;
+    if (code == MH_OK)
+        code = lane->job->sc->fetch(lane->src, lane->chunk, lane->n_chunk, &lane->sink, err);
     drop_held(lane);
-    if (code == MH_OK && lane->batch_n > 0)
+    if (code != MH_OK && lane->mode == MSG_THROUGH) {
+        /* Ended in mid-message: the target waits for octets that will never come. */
+        (void)dst_failed(lane, err, MH_ERETRY);
+    }
+    if (code == MH_OK && alone)
+        code = flush(lane, err);
+    else if (code == MH_OK && lane->batch_n > 0)
         code =
             cut(lane, err); /* a batch never spans chunks: a refused one is a stretch of the list */
     if (lane->dst_err.code != MH_OK) {
@@ -737,7 +756,7 @@ static struct pass *next_pass(struct lane *lane)
     struct pass *best = NULL;
     for (size_t i = 0; i < job->n_passes; i++) {
         struct pass *p = &job->passes[i];
-        if (p->phase == PASS_WAITING &&
+        if (p->phase == PASS_WAITING && !pass_must_wait(p) &&
             (!best || p->entry->source->messages > best->entry->source->messages))
             best = p;
     }

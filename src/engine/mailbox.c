@@ -163,10 +163,40 @@ static void skip_folder(struct job *job, const struct mh_engine_map_entry *e,
                         struct mh_folder_result *res)
 {
     res->counts.found = res->counts.skipped = e->source->messages;
+    if (job->mb->progress) {
+        atomic_fetch_add_explicit(&job->mb->progress->found, e->source->messages,
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&job->mb->progress->skipped, e->source->messages,
+                                  memory_order_relaxed);
+    }
     if (e->source->messages)
         reasons_add(&job->res->skipped, e->why, e->source->messages);
     result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, e->source->path, 0,
                 "folder", e->why, "not carried");
+}
+
+static int order_by_target(const void *a, const void *b)
+{
+    const struct pass *x = *(const struct pass *const *)a;
+    const struct pass *y = *(const struct pass *const *)b;
+    return strcmp(x->entry->target_path, y->entry->target_path);
+}
+
+/* Folders that a rule folds into one target folder know of each other. */
+static int mark_shared(struct job *job, struct mh_err *err)
+{
+    struct pass **v = mh_alloc(job->n_passes * sizeof(struct pass *));
+    if (!v)
+        return mh_err_nomem(err);
+    for (size_t i = 0; i < job->n_passes; i++)
+        v[i] = &job->passes[i];
+    qsort(v, job->n_passes, sizeof(struct pass *), order_by_target);
+    for (size_t i = 1; i < job->n_passes; i++) {
+        if (order_by_target(&v[i - 1], &v[i]) == 0)
+            v[i - 1]->is_shared = v[i]->is_shared = true;
+    }
+    mh_free(v);
+    return MH_OK;
 }
 
 static int make_passes(struct job *job, struct mh_err *err)
@@ -204,7 +234,7 @@ static int make_passes(struct job *job, struct mh_err *err)
     }
     if (job->mb->progress)
         atomic_store_explicit(&job->mb->progress->folders, job->n_passes, memory_order_relaxed);
-    return MH_OK;
+    return mark_shared(job, err);
 }
 
 /* --- lanes ----------------------------------------------------------------------------------------------------- */
@@ -214,6 +244,7 @@ static void lane_task(void *arg)
     struct lane *lane = arg;
     struct job *job = lane->job;
     struct mh_err err;
+    lane->task = mh_task_self();
     mh_err_reset(&err);
     int code = job_open_both(job, &lane->src, &lane->dst, &err);
     if (code == MH_OK)

@@ -104,9 +104,10 @@ int match_digests(struct mh_session *session, const struct mh_connector *c,
 /* One message of either side. */
 struct party {
     const struct mh_item *item;
-    uint32_t todo; /* wanted ones */
-    bool is_asked; /* its digest is needed */
-    bool is_known; /* its exact digest is known without fetching */
+    uint32_t todo;  /* wanted ones */
+    bool is_asked;  /* its digest is needed */
+    bool is_stored; /* wanted ones: the target has answered for it */
+    bool is_known;  /* its exact digest is known without fetching */
     bool is_paired;
     struct content content;
 };
@@ -211,6 +212,8 @@ static int order_by_exact(const void *a, const void *b)
     int c = memcmp(&x->content.exact, &y->content.exact, sizeof x->content.exact);
     if (c != 0)
         return c;
+    if (x->is_stored != y->is_stored)
+        return x->is_stored ? -1 : 1; /* of twins, the one that is there for certain comes first */
     return x->item->uid < y->item->uid ? -1 : x->item->uid > y->item->uid;
 }
 
@@ -221,6 +224,8 @@ static int order_by_canonical(const void *a, const void *b)
     int c = memcmp(&x->content.canonical, &y->content.canonical, sizeof x->content.canonical);
     if (c != 0)
         return c;
+    if (x->is_stored != y->is_stored)
+        return x->is_stored ? -1 : 1; /* of twins, the one that is there for certain comes first */
     return x->item->uid < y->item->uid ? -1 : x->item->uid > y->item->uid;
 }
 
@@ -359,7 +364,7 @@ static int collect_wanted(struct pass *pass, bool only_unknown, struct parties *
         p->item = &pass->scan.items[t->item];
         p->todo = (uint32_t)i;
         if (stored) {
-            p->is_known = true;
+            p->is_known = p->is_stored = true;
             p->content.exact = pass->digests[i];
             p->content.octets = t->octets;
         }

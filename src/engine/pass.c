@@ -333,19 +333,71 @@ static int order_u64(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static bool is_sibling(const struct pass *a, const struct pass *b)
+{
+    return a != b && b->is_shared && strcmp(a->entry->target_path, b->entry->target_path) == 0;
+}
+
+bool pass_must_wait(const struct pass *pass)
+{
+    for (size_t i = 0; pass->is_shared && i < pass->job->n_passes; i++) {
+        const struct pass *p = &pass->job->passes[i];
+        if (is_sibling(pass, p) && (p->phase == PASS_PREPARING || p->phase == PASS_COPYING))
+            return true;
+    }
+    return false;
+}
+
+static int add_known(struct pass *pass, const struct mh_state_items *rows, struct mh_err *err)
+{
+    uint64_t *v = mh_realloc_array(pass->known, pass->n_known + rows->n + 1, sizeof *pass->known);
+    if (!v)
+        return mh_err_nomem(err);
+    pass->known = v;
+    for (size_t i = 0; i < rows->n; i++) {
+        if (rows->v[i].dst_uid)
+            pass->known[pass->n_known++] = rows->v[i].dst_uid;
+    }
+    return MH_OK;
+}
+
+/* What SIBLING has in the target folder that both are carried into: from earlier runs and from this one. */
+static int add_sibling(struct pass *pass, const struct pass *sibling, struct mh_err *err)
+{
+    struct mh_state_items rows = {0};
+    struct load l = {.st = pass->job->run->cfg->state, .folder = sibling->row.id, .out = &rows};
+    if (sibling->row_is_known && sibling->row.dst_uidvalidity == pass->dst_opened.uidvalidity) {
+        mh_offload(load_items, &l);
+        if (l.code != MH_OK)
+            *err = l.err;
+    }
+    int code = l.code == MH_OK ? add_known(pass, &rows, err) : l.code;
+    mh_state_items_done(&rows);
+    if (code != MH_OK || sibling->n_todo == 0)
+        return code;
+    uint64_t *v =
+        mh_realloc_array(pass->known, pass->n_known + sibling->n_todo, sizeof *pass->known);
+    if (!v)
+        return mh_err_nomem(err);
+    pass->known = v;
+    for (size_t i = 0; i < sibling->n_todo; i++) {
+        if (sibling->todo[i].status == TODO_DONE && sibling->todo[i].dst_uid)
+            pass->known[pass->n_known++] = sibling->todo[i].dst_uid;
+    }
+    return MH_OK;
+}
+
 static int keep_known_uids(struct pass *pass, const struct mh_state_items *known,
                            struct mh_err *err)
 {
-    pass->known = mh_alloc(known->n * sizeof *pass->known);
-    if (!pass->known)
-        return mh_err_nomem(err);
-    for (size_t i = 0; i < known->n; i++) {
-        if (known->v[i].dst_uid)
-            pass->known[pass->n_known++] = known->v[i].dst_uid;
+    int code = add_known(pass, known, err);
+    for (size_t i = 0; pass->is_shared && code == MH_OK && i < pass->job->n_passes; i++) {
+        if (is_sibling(pass, &pass->job->passes[i]))
+            code = add_sibling(pass, &pass->job->passes[i], err);
     }
-    if (pass->n_known)
+    if (code == MH_OK && pass->n_known)
         qsort(pass->known, pass->n_known, sizeof *pass->known, order_u64);
-    return MH_OK;
+    return code;
 }
 
 /* The folder's row goes to the state before the first item of the pass, so that a run that breaks off

@@ -42,6 +42,7 @@ static void run_left_one(struct run *run)
 static void job_main(void *arg)
 {
     struct job *job = arg;
+    job->task = mh_task_self();
     job->run->work(job);
     job->task = NULL;
     run_left_one(job->run);
@@ -51,7 +52,7 @@ static void on_start(struct mh_post *post)
 {
     struct job *job = mh_container_of(post, struct job, start);
     struct mh_err err;
-    if (mh_task_spawn(job->sched, "mailbox", job_main, job, &job->task, &err) == MH_OK)
+    if (mh_task_spawn(job->sched, "mailbox", job_main, job, NULL, &err) == MH_OK)
         return;
     run_fatal(job->run, &err);
     run_left_one(job->run);

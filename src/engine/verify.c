@@ -18,6 +18,7 @@ struct side {
     struct mh_scan scan;
     struct content *contents; /* owned: by item */
     bool *is_taken;           /* owned: target only */
+    uint32_t uidvalidity;
 };
 
 struct check_folder {
@@ -64,8 +65,10 @@ static int read_side(struct mh_session *s, const struct mh_connector *c,
     int code = mh_scan_init(&side->scan, err);
     if (code == MH_OK)
         code = c->select(s, folder, false, &opened, err);
-    if (code == MH_OK)
+    if (code == MH_OK) {
+        side->uidvalidity = opened.uidvalidity;
         code = c->scan(s, 1, &side->scan, err);
+    }
     return code == MH_OK ? read_contents(s, c, side, err) : code;
 }
 
@@ -320,6 +323,41 @@ static bool is_shared_target(const struct job *job, const struct mh_engine_map_e
     return false;
 }
 
+static int load_rows_of(struct job *job, uint32_t folder, struct mh_state_items *out,
+                        struct mh_err *err)
+{
+    struct load l = {.job = job, .folder = folder, .out = out};
+    mh_offload(load_items, &l);
+    if (l.code != MH_OK)
+        *err = l.err;
+    return l.code;
+}
+
+/* What the state says was carried here from another source folder does not serve this one's twins. */
+static int take_siblings(struct check_folder *f, struct mh_err *err)
+{
+    struct job *job = f->job;
+    int code = MH_OK;
+    for (size_t i = 0; i < job->map.n && code == MH_OK; i++) {
+        const struct mh_engine_map_entry *o = &job->map.v[i];
+        if (o == f->entry || !o->target_path || strcmp(o->target_path, f->entry->target_path) != 0)
+            continue;
+        const struct mh_state_folder *row = job_row(job, o->source->path);
+        if (!row || row->dst_uidvalidity != f->dst.uidvalidity)
+            continue;
+        struct mh_state_items rows = {0};
+        code = load_rows_of(job, row->id, &rows, err);
+        for (size_t r = 0; code == MH_OK && r < rows.n; r++) {
+            const struct mh_item *t =
+                rows.v[r].dst_uid ? mh_scan_find(&f->dst.scan, rows.v[r].dst_uid) : NULL;
+            if (t)
+                f->dst.is_taken[t - f->dst.scan.items] = true;
+        }
+        mh_state_items_done(&rows);
+    }
+    return code;
+}
+
 static int verify_folder(struct check_folder *f, struct mh_session *src, struct mh_session *dst,
                          struct mh_err *err)
 {
@@ -336,13 +374,12 @@ static int verify_folder(struct check_folder *f, struct mh_session *src, struct 
         return MH_OK;
     }
     int code = read_both(f, src, dst, target, err);
-    if (code == MH_OK && row) {
-        struct load l = {.job = job, .folder = row->id, .out = &f->known};
-        mh_offload(load_items, &l);
-        code = l.code;
-        if (code != MH_OK)
-            *err = l.err;
-    }
+    /* UIDs of another UIDVALIDITY name other messages. */
+    if (code == MH_OK && row && row->src_uidvalidity == f->src.uidvalidity &&
+        row->dst_uidvalidity == f->dst.uidvalidity)
+        code = load_rows_of(job, row->id, &f->known, err);
+    if (code == MH_OK)
+        code = take_siblings(f, err);
     f->match = code == MH_OK ? mh_zalloc(f->src.scan.n * sizeof *f->match) : NULL;
     if (code == MH_OK && !f->match)
         code = mh_err_nomem(err);

@@ -405,7 +405,8 @@ static void run_folders(struct world *w)
     MUST(w, mh_imap.list(s, false, &list, &w->err) == 0);
     for (size_t i = 0; i < MH_ARRAY_LEN(awkward_names); i++) {
         struct mh_folder *f = paths[i] ? mh_folders_find(&list, paths[i]) : NULL;
-        EXPECT(w, f && (f->attrs & MH_FOLDER_SUBSCRIBED));
+        cr_expect(f && (f->attrs & MH_FOLDER_SUBSCRIBED), "%s: %s is not subscribed",
+                  w->server.kind, paths[i]);
         mh_free(paths[i]);
     }
     struct mh_folder *inbox = mh_folders_find(&list, "INBOX");

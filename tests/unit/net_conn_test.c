@@ -341,6 +341,7 @@ static void until_main(void *arg)
     struct mh_slice slice;
     struct mh_err err;
     cr_assert_eq(mh_conn_read_until(c, mh_now_ms() + 30, &slice, &err), MH_ETIMEOUT);
+    cr_assert_not(mh_conn_is_held(c), "silence is the peer's");
     cr_assert_eq(mh_conn_read_until(c, mh_now_ms() - 1, &slice, &err), MH_ETIMEOUT);
     must_write(c, "x");
     must(mh_conn_read_until(c, MH_NEVER, &slice, &err), &err);
@@ -1020,6 +1021,7 @@ static void throttled_end_main(void *arg)
     mh_task_join(writer);
     /* Both directions are held by the limit now; closing must end it at once. */
     cr_assert_eq(mh_conn_read_until(l->w.conn, mh_now_ms() + 5, &slice, &err), MH_ETIMEOUT);
+    cr_assert(mh_conn_is_held(l->w.conn));
     mh_conn_close(l->w.conn);
 }
 
@@ -1028,6 +1030,47 @@ static void serve_nothing(struct peer *p, int fd)
     (void)p;
     (void)peer_drain(fd);
     (void)close(fd);
+}
+
+static void held_read_main(void *arg)
+{
+    struct limits *l = arg;
+    struct mh_err err;
+    struct mh_slice slice;
+    l->w.cfg.is_source = true;
+    struct mh_conn *c = world_open(&l->w);
+    while (!mh_conn_is_held(c))
+        cr_assert_eq(mh_conn_read_until(c, mh_now_ms() + 5, &slice, &err), MH_ETIMEOUT);
+    /* Half a second makes the first bytes free. */
+    must(mh_conn_read(c, &slice, &err), &err);
+    cr_assert_leq(slice.len, 1024);
+    cr_assert_not(mh_conn_is_held(c));
+    mh_slice_drop(&slice);
+    mh_conn_close(c);
+}
+
+static void serve_plenty(struct peer *p, int fd)
+{
+    static const char plenty[8192];
+    (void)p;
+    peer_check(peer_send(fd, plenty, sizeof plenty));
+    (void)peer_drain(fd);
+    (void)close(fd);
+}
+
+Test(conn, a_read_that_the_limit_holds_says_so)
+{
+    static const char *const entries[] = {"1K"};
+    struct limits l = {0};
+    struct mh_timetable *t = NULL;
+    struct mh_bucket *b = NULL;
+    struct mh_err err;
+    must(mh_timetable_parse(entries, 1, &t, &err), &err);
+    must(mh_bucket_new(t, &b, &err), &err);
+    must(mh_net_new(b, NULL, &l.w.net, &err), &err);
+    world_run(&l.w, serve_plenty, held_read_main);
+    mh_bucket_free(b);
+    mh_timetable_free(t);
 }
 
 /* The limit starts with nothing saved up: the queue stays. */
