@@ -2,20 +2,21 @@
 /*
  * Appending.
  *
- * A batch is one APPEND command: with MULTIAPPEND (RFC 3502) all messages from a begin up to the cut,
- * without it one message. Batches are written one behind the other, their answers come later:
+ * A batch is one APPEND command: with MULTIAPPEND (RFC 3502) all messages from a begin up to the
+ * cut, without it one message. Batches are written one behind the other, their answers come later:
  *
  *     begin ── data… ── end ─┬─ begin … (the same command)
- *                            └─ cut: the line end; in flight until the tagged answer, then the verdicts
+ *                            └─ cut: the line end; verdicts come with the answer
  *
- * With LITERAL+ (RFC 7888) nothing waits for the server. With a synchronising literal begin waits for `+`; a
- * NO instead of it ends the command before the bytes are sent: what can be said about the message is
- * then begin's answer, or its bytes are swallowed and the verdict comes behind its end.
- * A server may refuse a batch early, while it is still being written: what is left of the message is
- * sent all the same, because the server counts the octets of the literal, and the command is ended there.
+ * With LITERAL+ (RFC 7888) nothing waits for the server. With a synchronising literal begin waits
+ * for `+`; a NO instead of it ends the command before the bytes are sent: what can be said about
+ * the message is then begin's answer, or its bytes are swallowed and the verdict comes behind its
+ * end. A server may refuse a batch early, while it is still being written: what is left of the
+ * message is sent all the same, because the server counts the octets of the literal, and the
+ * command is ended there.
  *
- * Every begin that succeeded gets exactly one verdict, and never before its message was ended, except by
- * close().
+ * Every begin that succeeded gets exactly one verdict, and never before its message was ended,
+ * except by close().
  */
 #include <string.h>
 
@@ -38,7 +39,7 @@ struct imap_batch {
     struct mh_err why;
 };
 
-/* --- batches ------------------------------------------------------------------------------------------------- */
+/* --- batches ---------------------------------------------------------------------------------- */
 
 static struct imap_batch *batch_get(struct mh_session *s)
 {
@@ -78,7 +79,7 @@ static int batch_reserve(struct imap_batch *b, struct mh_err *err)
     return MH_OK;
 }
 
-/* --- verdicts ------------------------------------------------------------------------------------------------- */
+/* --- verdicts --------------------------------------------------------------------------------- */
 
 static void tell(struct imap_batch *b, uint64_t uid, uint32_t uidvalidity, const struct mh_err *why)
 {
@@ -120,8 +121,8 @@ static int tell_range(void *ctx, uint32_t lo, uint32_t hi)
     return MH_OK;
 }
 
-/* The UIDs are in the order of the messages (RFC 4315 section 3). A set whose count is not ours says
- * nothing about any of them. */
+/* The UIDs are in the order of the messages (RFC 4315 section 3). A set whose count is not ours
+ * says nothing about any of them. */
 static void tell_stored(struct mh_session *s, struct imap_batch *b, const struct mh_resp_event *ev)
 {
     struct imap_appenduid where;
@@ -188,10 +189,10 @@ static void answered(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         batch_finish(s, b);
 }
 
-/* --- batches on the wire --------------------------------------------------------------------------------------- */
+/* --- batches on the wire ---------------------------------------------------------------------- */
 
-/* The open batch's line end: it goes in flight, or away if it was refused already. With the wire held.
- * waits */
+/* The open batch's line end: it goes in flight, or away if it was refused already. With the wire
+ * held. waits */
 int imap_append_cut_open(struct mh_session *s, struct mh_err *err)
 {
     struct imap_batch *b = s->append.open;
@@ -216,8 +217,8 @@ static int cut(struct mh_session *s, struct mh_err *err)
     return rc;
 }
 
-/* The folder was not there: made once, so that the next batch finds it. A refusal is no error here: the
- * next append will be refused in its own words. */
+/* The folder was not there: made once, so that the next batch finds it. A refusal is no error here:
+ * the next append will be refused in its own words. */
 static int make_folder(struct mh_session *s, struct mh_err *err)
 {
     struct mh_err why;
@@ -251,7 +252,7 @@ static int batch_open(struct mh_session *s, struct mh_err *err)
     return MH_OK;
 }
 
-/* --- one message ------------------------------------------------------------------------------------------------- */
+/* --- one message ------------------------------------------------------------------------------ */
 
 /* The framing in front of the octets, into the open batch's text. */
 static int make_part(struct mh_session *s, const struct mh_append *msg, bool *sync_out,
@@ -265,7 +266,9 @@ static int make_part(struct mh_session *s, const struct mh_append *msg, bool *sy
     if (msg->date.is_set)
         mh_date_format_imap(&msg->date, date);
     mh_cmd_append_part(text, mh_buf_str(flags), date, msg->octets, sync_out);
-    if (!text->failed && !mh_buf_failed(flags))
+    if (mh_buf_failed(flags) || mh_buf_failed(&text->text))
+        return mh_err_nomem(err);
+    if (!text->failed)
         return MH_OK;
     (void)mh_err_set(err, MH_EITEM, "imap", "the message's flags or date cannot be sent");
     if (err)
@@ -273,8 +276,8 @@ static int make_part(struct mh_session *s, const struct mh_append *msg, bool *sy
     return MH_EITEM;
 }
 
-/* Writes the framing. *IS_OVER_OUT: the server refused instead of letting the octets in, which ended the
- * command. With the wire held. waits */
+/* Writes the framing. *IS_OVER_OUT: the server refused instead of letting the octets in, which
+ * ended the command. With the wire held. waits */
 static int write_part(struct mh_session *s, struct imap_batch *b, bool sync, bool *is_over_out,
                       struct mh_err *err)
 {
@@ -296,8 +299,8 @@ static void enter_message(struct mh_session *s, const struct mh_append *msg)
     s->append.is_single = msg->octets == 0 || !imap_has(&s->capset, IMAP_CAP_MULTIAPPEND);
 }
 
-/* The batch was refused instead of letting in this message. What is known to be the message's own fault is
- * said now; else its verdict comes behind its end, and its bytes go nowhere. */
+/* The batch was refused instead of letting in this message. What is known to be the message's own
+ * fault is said now; else its verdict comes behind its end, and its bytes go nowhere. */
 static int refused_before(struct mh_session *s, struct imap_batch *b, const struct mh_append *msg,
                           struct mh_err *err)
 {
@@ -329,6 +332,7 @@ static int begin(struct mh_session *s, const struct mh_append *msg, struct mh_er
     if (rc)
         return rc;
     struct imap_batch *b = s->append.open;
+    mh_assert(b);
     if (!is_first)
         mh_cmd_reset(&b->cmd->text);
     rc = batch_reserve(b, err);
@@ -351,7 +355,7 @@ static int begin(struct mh_session *s, const struct mh_append *msg, struct mh_er
     return MH_OK;
 }
 
-/* --- the vtable's functions ---------------------------------------------------------------------------------------- */
+/* --- the vtable's functions ------------------------------------------------------------------- */
 
 int imap_append_open(struct mh_session *s, const struct mh_folder *folder,
                      struct mh_append_sink *sink, struct mh_err *err)

@@ -13,7 +13,7 @@ static int lacks(struct mh_session *s, enum imap_cap cap, const char *what, stru
     return mh_err_set(err, MH_ENOSUP, "imap", "this server has no %s", what);
 }
 
-/* --- quota ------------------------------------------------------------------------------------------------------ */
+/* --- quota ------------------------------------------------------------------------------------ */
 
 /* `QUOTA root (STORAGE 10 512 MESSAGE 3 100)`, in KiB. Of several roots the one with the least room
  * counts. */
@@ -27,7 +27,8 @@ static bool take_quota(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         return true;
     if (!mh_resp_is(ev->name, ev->name_len, "QUOTA") || !list || list->kind != MH_VAL_LIST)
         return false;
-    for (unsigned k = 0; k + 2 < list->children; k += 3) { /* flat: resources are atoms and numbers */
+    for (unsigned k = 0; k + 2 < list->children;
+         k += 3) { /* flat: resources are atoms and numbers */
         const struct mh_val *v = list + 1 + k;
         uint64_t used = 0;
         uint64_t limit = 0;
@@ -62,7 +63,7 @@ int imap_quota(struct mh_session *s, struct mh_quota *out, struct mh_err *err)
     return rc;
 }
 
-/* --- rights -------------------------------------------------------------------------------------------------------- */
+/* --- rights ----------------------------------------------------------------------------------- */
 
 /* `ACL mailbox identifier rights identifier rights …` */
 static bool take_acl(struct imap_cmd *cmd, const struct mh_resp_event *ev)
@@ -127,10 +128,10 @@ int imap_acl_set(struct mh_session *s, const struct mh_folder *folder, const cha
     return rc;
 }
 
-/* --- annotations ------------------------------------------------------------------------------------------------------ */
+/* --- annotations ------------------------------------------------------------------------------ */
 
-/* Entries as they come: name, NUL, the value's length, the value. The callback may wait, so it runs in the
- * caller's task behind the answer. */
+/* Entries as they come: name, NUL, the value's length, the value. The callback may wait, so it runs
+ * in the caller's task behind the answer. */
 struct entries {
     struct mh_buf bytes;
 };

@@ -45,9 +45,9 @@ static const struct {
 
 /* RFC 9051 appendix E: extensions that IMAP4rev2 has built in. */
 static const enum imap_cap in_rev2[] = {
-    IMAP_CAP_NAMESPACE,     IMAP_CAP_UIDPLUS,     IMAP_CAP_ENABLE, IMAP_CAP_IDLE,
+    IMAP_CAP_NAMESPACE,     IMAP_CAP_UIDPLUS,       IMAP_CAP_ENABLE,      IMAP_CAP_IDLE,
     IMAP_CAP_SASL_IR,       IMAP_CAP_LIST_EXTENDED, IMAP_CAP_LIST_STATUS, IMAP_CAP_MOVE,
-    IMAP_CAP_LITERAL_MINUS, IMAP_CAP_SPECIAL_USE, IMAP_CAP_STATUS_SIZE,
+    IMAP_CAP_LITERAL_MINUS, IMAP_CAP_SPECIAL_USE,   IMAP_CAP_STATUS_SIZE,
 };
 
 void imap_capset_reset(struct imap_capset *c)
@@ -97,8 +97,8 @@ void imap_capset_add_all(struct imap_capset *c, const char *tokens, size_t len)
     }
 }
 
-/* A server that announces both speaks IMAP4rev1 until IMAP4rev2 is enabled (RFC 9051 section 6.3.1),
- * which we never do; its extensions are then announced one by one. */
+/* A server that announces both speaks IMAP4rev1 until IMAP4rev2 is enabled (RFC 9051 section
+ * 6.3.1), which we never do; its extensions are then announced one by one. */
 void imap_capset_finish(struct imap_capset *c)
 {
     if (!imap_has(c, IMAP_CAP_IMAP4REV2) || imap_has(c, IMAP_CAP_IMAP4REV1))

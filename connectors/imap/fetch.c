@@ -2,13 +2,14 @@
 /*
  * Fetching bodies.
  *
- * Two UID FETCH commands are in flight, each for some hundred messages, so that the server never waits
- * for us. A message that is cut through has a command of its own. The fetching task reads; the sink's calls
- * happen inside of that, and a sink that waits holds the server.
+ * Two UID FETCH commands are in flight, each for some hundred messages, so that the server never
+ * waits for us. A message that is cut through has a command of its own. The fetching task reads;
+ * the sink's calls happen inside of that, and a sink that waits holds the server.
  *
- * A message's UID stands in front of its body with every server that was seen. Where it does not, what
- * came is let go and those messages are asked for again, one command each: then the command says who it is.
- * So are the messages of a command that was refused, to find the one it was refused for.
+ * A message's UID stands in front of its body with every server that was seen. Where it does not,
+ * what came is let go and those messages are asked for again, one command each: then the command
+ * says who it is. So are the messages of a command that was refused, to find the one it was refused
+ * for.
  */
 #include <string.h>
 
@@ -44,7 +45,7 @@ struct imap_fetching {
     uint64_t bytes_in_flight; /* of what was asked for and has not come, by the announced sizes */
 
     /* the body that is coming */
-    size_t current; /* SIZE_MAX: none that anybody wants */
+    size_t current;  /* SIZE_MAX: none that anybody wants */
     bool is_guessed; /* its UID is known only behind it */
     bool awaits_uid; /* it is complete but for that */
 
@@ -54,7 +55,7 @@ struct imap_fetching {
 
 #define NO_ITEM SIZE_MAX
 
-/* --- where a body belongs ------------------------------------------------------------------------------------- */
+/* --- where a body belongs --------------------------------------------------------------------- */
 
 static struct fetch_cmd *cmd_at(struct imap_fetching *f, size_t i)
 {
@@ -88,20 +89,22 @@ static size_t find_item(struct imap_fetching *f, uint64_t uid)
     return NO_ITEM;
 }
 
-/* The message of the oldest command, if that asked for one only. */
+/* The message of the oldest command, if that asked for one only and nothing of an earlier fetch is
+ * on its way. */
 static size_t sole_item(struct imap_fetching *f)
 {
     for (size_t i = 0; i < f->n_cmds; i++) {
         const struct fetch_cmd *c = cmd_at(f, i);
         if (c->cmd->is_answered)
             continue;
-        bool is_sole = c->end - c->first == 1 && f->states[c->first] != ITEM_DONE;
+        bool is_sole =
+            c->end - c->first == 1 && f->states[c->first] != ITEM_DONE && f->s->first == c->cmd;
         return is_sole ? c->first : NO_ITEM;
     }
     return NO_ITEM;
 }
 
-/* --- what the sink is told --------------------------------------------------------------------------------------- */
+/* --- what the sink is told -------------------------------------------------------------------- */
 
 static void end_by(struct imap_fetching *f, int rc)
 {
@@ -224,7 +227,7 @@ bool imap_fetch_item(struct mh_session *s, const struct mh_resp_event *ev)
     return true;
 }
 
-/* --- commands ------------------------------------------------------------------------------------------------------ */
+/* --- commands --------------------------------------------------------------------------------- */
 
 /* The end of the command that starts at item I. */
 static size_t chunk_end(const struct imap_fetching *f, size_t i)
@@ -268,12 +271,13 @@ static bool next_chunk(struct imap_fetching *f, struct fetch_cmd *c)
 }
 
 /*
- * Courier cuts BODY[] (and RFC822.SIZE) short where its MIME reader gives up, at hundreds of parts or levels;
- * RFC822 is the file as it is. It sets \Seen, but not in a folder that was opened by EXAMINE.
+ * Courier cuts BODY[] (and RFC822.SIZE) short where its MIME reader gives up, at hundreds of parts
+ * or levels; RFC822 is the file as it is. It sets \Seen, but not in a folder that was opened by
+ * EXAMINE.
  */
 static const char *body_item(const struct mh_session *s)
 {
-    bool by_file = s->names.family == IMAP_COURIER && !s->selected.for_write;
+    bool by_file = s->names.family == IMAP_COURIER && s->utf8_enabled && !s->selected.for_write;
     return by_file ? " (UID RFC822)" : " (UID BODY.PEEK[])";
 }
 
@@ -332,14 +336,13 @@ static int ask(struct imap_fetching *f, struct mh_err *err)
     return MH_OK;
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* WHY an item of the command C did not come, by its answer. */
 static void explain(const struct fetch_cmd *c, struct mh_err *why)
 {
     if (c->cmd->status == MH_ST_OK) {
-        (void)mh_err_set(why, MH_EITEM, "imap",
-                         "the message is gone since the folder was listed");
+        (void)mh_err_set(why, MH_EITEM, "imap", "the message is gone since the folder was listed");
         why->reason = "vanished";
         return;
     }
@@ -388,24 +391,29 @@ void imap_fetch_answered(struct mh_session *s)
     }
 }
 
-/* The sink has enough: what is on its way runs out if it is little, else the connection goes. */
-static void drain(struct imap_fetching *f)
+/*
+ * The fetch ended before its commands did. What is on its way is read by the reader task and
+ * dropped, so that the session goes on; where that would be much, a new connection is cheaper.
+ */
+static void leave(struct imap_fetching *f)
 {
     struct mh_session *s = f->s;
-    struct mh_err err;
-    while (f->n_cmds > 0 && !s->is_dead) {
-        if (mh_task_cancelled() || f->bytes_in_flight > IMAP_FETCH_DRAIN_BYTES) {
-            (void)mh_err_set(&err, MH_ERETRY, "imap", "the fetch was ended, %llu bytes early",
-                             (unsigned long long)f->bytes_in_flight);
-            imap_session_fail(s, &err);
-            break;
-        }
-        if (imap_session_read(s, &err) != MH_OK)
-            break;
+    if (f->n_cmds > 0 && f->bytes_in_flight > IMAP_FETCH_DRAIN_BYTES && !s->is_dead) {
+        struct mh_err err;
+        (void)mh_err_set(&err, MH_ERETRY, "imap", "a fetch was ended with %llu bytes on their way",
+                         (unsigned long long)f->bytes_in_flight);
+        imap_session_fail(s, &err);
     }
+    for (; f->n_cmds > 0; f->n_cmds--) {
+        imap_cmd_done(cmd_at(f, 0)->cmd);
+        f->first_cmd = (f->first_cmd + 1) % IMAP_FETCH_WINDOW;
+    }
+    s->fetch = NULL;
+    if (s->fetch_reads)
+        imap_session_read_end(s);
 }
 
-/* --- all of it ------------------------------------------------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static int states_for(struct mh_session *s, size_t n, struct mh_err *err)
 {
@@ -466,20 +474,9 @@ int imap_fetch(struct mh_session *s, const struct mh_item *const *items, size_t 
     if (rc)
         void_current(&f, err);
     if (f.rc) {
-        drain(&f);
         *err = f.err;
         rc = f.rc;
     }
-    /* Cancelled between messages: whoever goes on would be sent what this one asked for. */
-    if (rc == MH_ECANCEL && !s->is_dead)
-        imap_session_fail(s, err);
-    while (f.n_cmds > 0) {
-        imap_cmd_done(cmd_at(&f, 0)->cmd);
-        f.first_cmd = (f.first_cmd + 1) % IMAP_FETCH_WINDOW;
-        f.n_cmds--;
-    }
-    s->fetch = NULL;
-    if (s->fetch_reads)
-        imap_session_read_end(s);
+    leave(&f);
     return rc;
 }

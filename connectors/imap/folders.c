@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "connectors/imap/imap_priv.h"
 
-/* --- one CREATE ---------------------------------------------------------------------------------------------- */
+/* --- one CREATE ------------------------------------------------------------------------------- */
 
 /* What one name led to. */
 struct attempt {
@@ -28,13 +28,14 @@ static bool take_listed(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         name->kind == MH_VAL_LIST || name->kind == MH_VAL_NIL || attrs->kind != MH_VAL_LIST)
         return false;
     a->n_listed++;
-    bool is_exact =
-        name->len == strlen(a->wanted) && memcmp(name->s, a->wanted, name->len) == 0;
+    bool is_exact = name->len == strlen(a->wanted) && memcmp(name->s, a->wanted, name->len) == 0;
     if (!is_exact && !mh_mem_ieq(name->s, name->len, a->wanted))
         return true;
     struct mh_buf *to = is_exact ? &a->exact : &a->similar;
     mh_buf_reset(to);
     mh_buf_add(to, name->s, name->len);
+    if (mh_buf_failed(to))
+        cmd->rc = mh_err_nomem(&cmd->err);
     if (is_exact) {
         a->is_selectable = true;
         for (unsigned k = 0; k < attrs->children; k++) {
@@ -54,8 +55,8 @@ static void add_create(struct imap_cmd *cmd, const char *native, enum mh_role ro
         mh_cmd_rawf(&cmd->text, " (USE (%s))", mh_role_attr(role));
 }
 
-/* CREATE and LIST in one go: what is there is then known, whatever words a refusal is made of. *REFUSED_OUT
- * is the refusal, 0 when it is there now. */
+/* CREATE and LIST in one go: what is there is then known, whatever words a refusal is made of.
+ * *REFUSED_OUT is the refusal, 0 when it is there now. */
 static int create_once(struct attempt *a, enum mh_role role, int *refused_out,
                        struct mh_err *refusal, struct mh_err *err)
 {
@@ -91,7 +92,8 @@ out:
     return rc;
 }
 
-/* 0: the folder is there and *NATIVE_OUT (caller frees) is its name. MH_EFOLDER: refused, ERR says why. */
+/* 0: the folder is there and *NATIVE_OUT (caller frees) is its name. MH_EFOLDER: refused, ERR says
+ * why. */
 static int try_name(struct mh_session *s, const char *native, enum mh_role role, char **native_out,
                     struct mh_err *err)
 {
@@ -109,9 +111,10 @@ static int try_name(struct mh_session *s, const char *native, enum mh_role role,
                     (a.exact.len == 0 && a.similar.len > 0 && refused == MH_EFOLDER &&
                      refusal.reason && strcmp(refusal.reason, "exists") == 0);
     if (is_there) {
-        /* The server's own spelling, where it differs in case only: a later list() shows that one. */
+        /* The server's own spelling, where it differs in case only: a later list() shows that one.
+         */
         const struct mh_buf *name = a.exact.len == 0 && a.similar.len > 0 ? &a.similar : NULL;
-        *native_out = mh_strdup(name ? name->data : native);
+        *native_out = mh_strdup(name ? mh_buf_str(name) : native);
         rc = *native_out ? MH_OK : mh_err_nomem(err);
     } else {
         rc = refused;
@@ -132,12 +135,13 @@ int imap_folder_make(struct mh_session *s, const char *native, struct mh_err *er
     return rc;
 }
 
-/* --- a path ------------------------------------------------------------------------------------------------------- */
+/* --- a path ----------------------------------------------------------------------------------- */
 
 static int fill_out(const struct mh_session *s, const char *native, char **path_out,
                     char **native_out, struct mh_err *err)
 {
     struct mh_buf path = MH_BUF_INIT;
+    mh_assert(native);
     if (!imap_name_to_path(&s->names, s->names.separator, true, native, strlen(native), &path)) {
         mh_buf_done(&path);
         return mh_err_set(err, MH_EFOLDER, "imap", "a folder without a name cannot be made");
@@ -154,8 +158,8 @@ static int fill_out(const struct mh_session *s, const char *native, char **path_
     return MH_OK;
 }
 
-/* Component by component, each made to fit on its own, so that a parent that was made before keeps its
- * name. */
+/* Component by component, each made to fit on its own, so that a parent that was made before keeps
+ * its name. */
 static int create_by_parts(struct mh_session *s, const char *path, enum mh_role role,
                            char **native_out, struct mh_err *err)
 {
@@ -223,9 +227,8 @@ int imap_plan_name(struct mh_session *s, const char *path, char **path_out, char
 {
     struct mh_buf native = MH_BUF_INIT;
     imap_name_from_path(&s->names, path, IMAP_NAME_AS_IS, &native);
-    int rc = mh_buf_failed(&native)
-                 ? mh_err_nomem(err)
-                 : fill_out(s, mh_buf_str(&native), path_out, native_out, err);
+    int rc = mh_buf_failed(&native) ? mh_err_nomem(err)
+                                    : fill_out(s, mh_buf_str(&native), path_out, native_out, err);
     mh_buf_done(&native);
     return rc;
 }

@@ -3,11 +3,11 @@
  * Inside the IMAP connector: one session, its command pipeline, and the pure parts (capabilities,
  * names, refusals, SASL) that the rest is made of.
  *
- * A session is one connection and one reader task. Any task may send commands; several are in flight
- * at once, in the order in which they were written. The reader task reads while an answer is due,
- * and gives untagged data to the oldest command that wants it, tagged answers to their command. During
- * a fetch the fetching task itself reads, so that a sink waits in the task that it belongs to; nothing
- * else is read meanwhile, which is the back-pressure.
+ * A session is one connection and one reader task. Any task may send commands; several are in
+ * flight at once, in the order in which they were written. The reader task reads while an answer is
+ * due, and gives untagged data to the oldest command that wants it, tagged answers to their
+ * command. During a fetch the fetching task itself reads, so that a sink waits in the task that it
+ * belongs to; nothing else is read meanwhile, which is the back-pressure.
  *
  * Ownership: a struct imap_cmd belongs to who started it until imap_cmd_done(); its memory is used
  * again by later commands. Threads: the session's loop only. Never: a wait in a handler (they run
@@ -22,39 +22,41 @@
 #include "wire/cmd.h"
 #include "wire/resp.h"
 
-/* --- limits ---------------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------------------- */
 
-/* One UID FETCH asks for at most this much, and two are in flight: at 40 ms and 1 Gbit/s some 5 MB are
- * on their way, so the server never waits for us. */
+/* One UID FETCH asks for at most this much, and two are in flight: at 40 ms and 1 Gbit/s some 5 MB
+ * are on their way, so the server never waits for us. */
 #define IMAP_FETCH_CHUNK_MESSAGES 512
-#define IMAP_FETCH_CHUNK_BYTES (8ull << 20)
+#define IMAP_FETCH_CHUNK_BYTES    (8ull << 20)
 /* Commands of a fetch in flight when each asks for one small message. */
-#define IMAP_FETCH_WINDOW 32
-/* A fetch that its user ended lets this much of what was asked for run out; above it a new connection
- * is cheaper. */
-#define IMAP_FETCH_DRAIN_BYTES (4ull << 20)
-/* Ranges in a UID set: servers take lines of 8 KiB at least (RFC 7162 section 4), a range is at most 22
- * characters. */
-#define IMAP_UID_RANGES_MAX 340
+#define IMAP_FETCH_WINDOW         32
+/* A fetch that its user ended lets this much of what was asked for run out (the two commands that
+ * are ordinarily in flight); above it a new connection is cheaper. */
+#define IMAP_FETCH_DRAIN_BYTES    (2 * IMAP_FETCH_CHUNK_BYTES)
+/* Ranges in a UID set: servers take lines of 8 KiB at least (RFC 7162 section 4), a range is at
+ * most 22 characters. */
+#define IMAP_UID_RANGES_MAX       340
 /* STATUS and STORE commands in flight. */
-#define IMAP_WINDOW 50
-/* A folder that was selected this short a time ago is not selected again: its numbers still hold. */
-#define IMAP_SELECT_FRESH_MS 2000
+#define IMAP_WINDOW               50
+/* A folder that was selected this short a time ago is not selected again: its numbers still hold.
+ */
+#define IMAP_SELECT_FRESH_MS      2000
 /* How long the reader may look for a BYE behind a write that failed. */
-#define IMAP_LAST_WORDS_MS 1000
+#define IMAP_LAST_WORDS_MS        1000
 /* Namespaces of one server: real ones have three. */
-#define IMAP_NAMESPACES_MAX 64
+#define IMAP_NAMESPACES_MAX       64
 /* Challenges of one SASL exchange. */
-#define IMAP_SASL_STEPS_MAX 8
-/* SCRAM iterations: RFC 7677 asks for 4096 at least; above a million a server burns our processor. */
+#define IMAP_SASL_STEPS_MAX       8
+/* SCRAM iterations: RFC 7677 asks for 4096 at least; above a million a server burns our processor.
+ */
 #define IMAP_SCRAM_ITERATIONS_MIN 4096
 #define IMAP_SCRAM_ITERATIONS_MAX 1000000
 /* The longest that we wait because a server says so. */
-#define IMAP_BACKOFF_MAX_MS (24ll * 3600 * 1000)
+#define IMAP_BACKOFF_MAX_MS       (24ll * 3600 * 1000)
 /* Asked of GETMETADATA (RFC 5464 MAXSIZE): colours, comments and filters are far smaller. */
-#define IMAP_METADATA_MAX_BYTES (1u << 20)
+#define IMAP_METADATA_MAX_BYTES   (1u << 20)
 
-/* --- capabilities (caps.c) ---------------------------------------------------------------------------- */
+/* --- capabilities (caps.c) -------------------------------------------------------------------- */
 
 enum imap_cap {
     IMAP_CAP_IMAP4REV1,
@@ -95,7 +97,7 @@ enum imap_cap {
 struct imap_capset {
     uint64_t bits; /* 1 << enum imap_cap */
     uint64_t append_limit;
-    bool is_known; /* the server has said something */
+    bool is_known;  /* the server has said something */
     char text[512]; /* the tokens, blank-separated, printable; cut between two of them */
 };
 
@@ -111,10 +113,11 @@ static inline bool imap_has(const struct imap_capset *c, enum imap_cap cap)
     return (c->bits >> cap & 1) != 0;
 }
 
-/* --- refusals (refuse.c) -------------------------------------------------------------------------------- */
+/* --- refusals (refuse.c) ---------------------------------------------------------------------- */
 
-/* What a NO, BAD or BYE means for what to do next: by its response code (RFC 5530), else by well-known
- * texts. CODE: MH_ELATER, MH_EITEM (this one thing is refused), MH_EAUTH, MH_EEXIST, MH_ENOENT. */
+/* What a NO, BAD or BYE means for what to do next: by its response code (RFC 5530), else by
+ * well-known texts. CODE: MH_ELATER, MH_EITEM (this one thing is refused), MH_EAUTH, MH_EEXIST,
+ * MH_ENOENT. */
 struct imap_refusal {
     int code;
     const char *reason; /* static slug; never NULL */
@@ -128,7 +131,7 @@ bool imap_code_is(const char *code, size_t code_len, const char *name);
 /* What follows the first word of CODE; *LEN_OUT its length. */
 const char *imap_code_args(const char *code, size_t code_len, size_t *len_out);
 
-/* --- names (names.c) -------------------------------------------------------------------------------------- */
+/* --- names (names.c) -------------------------------------------------------------------------- */
 
 /* How far a name is made to fit. */
 enum imap_name_level {
@@ -146,8 +149,8 @@ struct imap_names {
     enum imap_family { IMAP_ANY, IMAP_DOVECOT, IMAP_CYRUS, IMAP_COURIER, IMAP_EXCHANGE } family;
 };
 
-/* NATIVE, whose separator is SEPARATOR, as canonical path. STRIP: it is in the personal namespace, whose
- * prefix goes. False: the name has no path (empty). */
+/* NATIVE, whose separator is SEPARATOR, as canonical path. STRIP: it is in the personal namespace,
+ * whose prefix goes. False: the name has no path (empty). */
 bool imap_name_to_path(const struct imap_names *n, char separator, bool strip, const char *native,
                        size_t len, struct mh_buf *path);
 /* PATH as the server's own name. */
@@ -162,7 +165,7 @@ bool imap_name_is_personal(const struct imap_names *n, const char *native, size_
 enum imap_family imap_family_of(const char *server_name);
 bool imap_is_inbox(const char *native, size_t len);
 
-/* --- SASL (sasl.c, scram.c) --------------------------------------------------------------------------------- */
+/* --- SASL (sasl.c, scram.c) ------------------------------------------------------------------- */
 
 enum imap_mech {
     IMAP_MECH_SCRAM_SHA_256,
@@ -179,9 +182,10 @@ enum imap_mech {
  * imap_scram_final(), whose key derivation runs in a worker thread. */
 struct imap_scram {
     bool sha256;
-    char nonce[40]; /* ours, printable; set by imap_scram_first() unless it is set already (tests) */
-    struct mh_buf bare;           /* client-first-message-bare */
-    struct mh_buf gs2;            /* gs2-header */
+    char
+        nonce[40]; /* ours, printable; set by imap_scram_first() unless it is set already (tests) */
+    struct mh_buf bare;                                  /* client-first-message-bare */
+    struct mh_buf gs2;                                   /* gs2-header */
     unsigned char server_signature[IMAP_SCRAM_HASH_MAX]; /* what the server has to send */
     bool has_signature;
     bool is_verified;
@@ -218,20 +222,21 @@ struct imap_sasl {
 const char *imap_mech_name(enum imap_mech mech);
 void imap_sasl_init(struct imap_sasl *x, enum imap_mech mech);
 void imap_sasl_done(struct imap_sasl *x);
-/* The next message of ours (not yet base64) into OUT, which is reset; step 0 takes no challenge. waits */
+/* The next message of ours (not yet base64) into OUT, which is reset; step 0 takes no challenge.
+ * waits */
 int imap_sasl_step(struct imap_sasl *x, const char *challenge, size_t len, struct mh_buf *out,
                    struct mh_err *err) MH_MUST_CHECK;
 /* MH_EAUTH when the server says OK before it has proved what it has to. */
 int imap_sasl_finish(const struct imap_sasl *x, struct mh_err *err) MH_MUST_CHECK;
 
-/* --- commands (session.c) --------------------------------------------------------------------------------- */
+/* --- commands (session.c) --------------------------------------------------------------------- */
 
 struct imap_cmd {
     struct imap_cmd *next; /* in the session's list of what is in flight, or of spare ones */
     char tag[16];
     struct mh_cmd text;
-    /* Untagged data, in the order of the commands: true takes it. Must not wait. May fail the command by
-     * `rc` and `err`. NULL: wants nothing. */
+    /* Untagged data, in the order of the commands: true takes it. Must not wait. May fail the
+     * command by `rc` and `err`. NULL: wants nothing. */
     bool (*untagged)(struct imap_cmd *cmd, const struct mh_resp_event *ev);
     /* The answer, for commands that nobody waits for; EV NULL: the connection died. Must not wait.
      * Whoever set it calls imap_cmd_done(), here or later. */
@@ -254,8 +259,8 @@ struct imap_cmd {
 /* `A7 NAME`; add the arguments to (*OUT)->text. Ends with imap_cmd_done(). */
 int imap_cmd_start(struct mh_session *s, const char *name, struct imap_cmd **out,
                    struct mh_err *err) MH_MUST_CHECK;
-/* Ends the line and sends it. Waits for `+` where a literal needs it, so that an answer may be there
- * already. On failure nothing is in flight. waits */
+/* Ends the line and sends it. Waits for `+` where a literal needs it, so that an answer may be
+ * there already. On failure nothing is in flight. waits */
 int imap_cmd_send(struct imap_cmd *cmd, struct mh_err *err) MH_MUST_CHECK;
 /* waits: for the tagged answer. 0 whatever it says; see CMD->status. */
 int imap_cmd_wait(struct imap_cmd *cmd, struct mh_err *err) MH_MUST_CHECK;
@@ -269,7 +274,7 @@ int imap_cmd_refused(const struct imap_cmd *cmd, int fallback, struct mh_err *er
 int imap_refused(int code, const char *what, const char *resp_code, size_t resp_code_len,
                  const char *text, size_t text_len, struct mh_err *err);
 
-/* --- the session ------------------------------------------------------------------------------------------- */
+/* --- the session ------------------------------------------------------------------------------ */
 
 enum imap_ns_kind { IMAP_NS_PERSONAL, IMAP_NS_OTHER, IMAP_NS_SHARED };
 struct imap_namespace {
@@ -291,7 +296,7 @@ struct imap_selected {
     char *native; /* owned; NULL none */
     bool for_write;
     int64_t at_ms;
-    bool was_used;    /* scanned, or selected again without asking: others may have changed it since */
+    bool was_used; /* scanned, or selected again without asking: others may have changed it since */
     bool has_changed; /* messages came or went that we know of */
     struct mh_opened opened;
 };
@@ -299,7 +304,8 @@ struct imap_selected {
 struct imap_fetching; /* fetch.c */
 struct imap_batch;    /* append.c */
 
-/* A message that the server would not let in: its bytes go nowhere, its verdict comes behind its end. */
+/* A message that the server would not let in: its bytes go nowhere, its verdict comes behind its
+ * end. */
 struct imap_swallowed {
     struct mh_append_sink *sink; /* borrowed */
     uint64_t cookie;
@@ -314,9 +320,9 @@ struct imap_append {
     struct imap_batch *spare;    /* owned: for later batches */
     unsigned due;                /* batches that are not finished */
     bool in_message;
-    bool is_single;     /* the message ends its command */
-    bool is_swallowing; /* it is `swallowed` */
-    uint64_t left;      /* octets of it that are to come */
+    bool is_single;       /* the message ends its command */
+    bool is_swallowing;   /* it is `swallowed` */
+    uint64_t left;        /* octets of it that are to come */
     struct mh_task *task; /* borrowed: who is inside of it */
     struct imap_swallowed swallowed;
     bool must_create; /* the server said [TRYCREATE] */
@@ -338,7 +344,7 @@ struct imap_counters {
 struct mh_session {
     struct mh_env env;
     struct mh_log log;
-    char *host; /* owned: the log's name */
+    char *host;           /* owned: the log's name */
     struct mh_conn *conn; /* owned; NULL once dead */
     struct mh_resp *resp; /* owned */
     struct mh_task *reader;
@@ -351,9 +357,9 @@ struct mh_session {
 
     /* reading */
     bool wants_greeting;
-    bool is_reading;     /* the reader task is between read and dispatch */
-    bool stops_reading;  /* the next tagged answer must be the last byte (STARTTLS, COMPRESS) */
-    bool fetch_reads;    /* the fetching task does it */
+    bool is_reading;        /* the reader task is between read and dispatch */
+    bool stops_reading;     /* the next tagged answer must be the last byte (STARTTLS, COMPRESS) */
+    bool fetch_reads;       /* the fetching task does it */
     struct mh_slice handed; /* what the reader task had read when a fetch began */
     struct mh_waitq work;   /* the reader, when no answer is due */
     struct mh_waitq reader_idle;
@@ -385,7 +391,7 @@ struct mh_session {
     uint64_t max_message; /* the endpoint's own limit; 0 none */
 
     struct imap_selected selected;
-    bool asks_uidnext; /* SELECT does not tell it */
+    bool asks_uidnext;           /* SELECT does not tell it */
     struct imap_fetching *fetch; /* borrowed: while a fetch runs */
     unsigned char *fetch_states; /* owned: a byte per item, kept for the next fetch */
     size_t fetch_states_cap;
@@ -414,24 +420,25 @@ int imap_wire_take(struct mh_session *s, struct mh_err *err) MH_MUST_CHECK;
 int imap_wire_lock(struct mh_session *s, struct mh_err *err) MH_MUST_CHECK;
 void imap_wire_unlock(struct mh_session *s);
 /* Writes with the wire held; a failure kills the session. waits */
-int imap_write(struct mh_session *s, const char *text, size_t len, struct mh_err *err) MH_MUST_CHECK;
+int imap_write(struct mh_session *s, const char *text, size_t len,
+               struct mh_err *err) MH_MUST_CHECK;
 /* TEXT and, behind it, SECRET and a line end. waits */
 int imap_write_secret(struct mh_session *s, const char *text, const struct mh_buf *secret,
                       struct mh_err *err) MH_MUST_CHECK;
 /* The same for a slice of a message. waits */
-int imap_write_slice(struct mh_session *s, struct mh_slice slice_take, struct mh_err *err)
-    MH_MUST_CHECK;
+int imap_write_slice(struct mh_session *s, struct mh_slice slice_take,
+                     struct mh_err *err) MH_MUST_CHECK;
 /* waits: for `+` (its text is in s->plus.text then) or CMD's answer instead. */
-int imap_wait_plus(struct mh_session *s, struct imap_cmd *cmd, bool *plus_out, struct mh_err *err)
-    MH_MUST_CHECK;
+int imap_wait_plus(struct mh_session *s, struct imap_cmd *cmd, bool *plus_out,
+                   struct mh_err *err) MH_MUST_CHECK;
 /* CMD's text with a wait behind each literal that has to be allowed. *ALL_OUT false: an answer came
  * instead. waits */
 int imap_cmd_write(struct imap_cmd *cmd, bool *all_out, struct mh_err *err) MH_MUST_CHECK;
 /* Puts CMD in flight and lets the reader read. */
 void imap_cmd_launch(struct imap_cmd *cmd);
 
-/* The next node's index behind node I's subtree is vals[i].next. The top-level value number N; NULL if
- * there are fewer. */
+/* The next node's index behind node I's subtree is vals[i].next. The top-level value number N; NULL
+ * if there are fewer. */
 const struct mh_val *imap_val(const struct mh_resp_event *ev, unsigned n);
 /* The text of an atom, string or NIL ("NIL" as atom has none). */
 bool imap_val_is(const struct mh_val *v, const char *keyword);
@@ -448,7 +455,7 @@ void imap_trace_before(struct mh_session *s, const struct mh_slice *in,
 void imap_trace_after(struct mh_session *s, const struct mh_resp_event *ev,
                       const struct mh_slice *in, struct imap_trace_mark *mark);
 
-/* --- the parts ---------------------------------------------------------------------------------------------- */
+/* --- the parts -------------------------------------------------------------------------------- */
 
 /* login.c: STARTTLS, authentication, and what is asked behind it. waits */
 int imap_login(struct mh_session *s, const struct mh_endpoint *ep, const struct mh_buf *secret,
@@ -473,20 +480,20 @@ bool imap_appenduid_parse(const char *args, size_t len, size_t n, struct imap_ap
 int imap_append_cut_open(struct mh_session *s, struct mh_err *err) MH_MUST_CHECK;
 void imap_append_free(struct mh_session *s);
 /* folders.c */
-int imap_namespace_start(struct mh_session *s, struct imap_cmd **out, struct mh_err *err)
-    MH_MUST_CHECK;
+int imap_namespace_start(struct mh_session *s, struct imap_cmd **out,
+                         struct mh_err *err) MH_MUST_CHECK;
 /* CREATE and nothing else; exists already: 0. waits */
 int imap_folder_make(struct mh_session *s, const char *native, struct mh_err *err) MH_MUST_CHECK;
 /* True if NATIVE is the user's own: no other user's, not shared. */
 bool imap_is_own(const struct mh_session *s, const char *native, size_t len);
 
-/* FLAGS and KEYWORDS as IMAP writes them. What is no atom cannot be a keyword there; it is left out and
- * counted. */
+/* FLAGS and KEYWORDS as IMAP writes them. What is no atom cannot be a keyword there; it is left out
+ * and counted. */
 void imap_flags_add(struct mh_session *s, uint8_t flags, const char *keywords, struct mh_buf *out);
 /* How many of the N ascending UIDS make at most IMAP_UID_RANGES_MAX ranges. */
 size_t imap_uid_chunk(const uint64_t *uids, size_t n);
 
-/* --- the vtable's functions ------------------------------------------------------------------------------------ */
+/* --- the vtable's functions ------------------------------------------------------------------- */
 
 int imap_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err);
 int imap_create(struct mh_session *s, const char *path, enum mh_role role, char **path_out,

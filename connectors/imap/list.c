@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Namespaces and the list of folders: one LIST where the server can do it all in one (RFC 5258, RFC 5819,
- * RFC 6154), else LIST, LSUB and pipelined STATUS. */
+/* Namespaces and the list of folders: one LIST where the server can do it all in one (RFC 5258, RFC
+ * 5819, RFC 6154), else LIST, LSUB and pipelined STATUS. */
 #include <string.h>
 
 #include "base/mem.h"
 #include "connectors/imap/imap_priv.h"
 
-/* --- namespaces (RFC 2342) --------------------------------------------------------------------------------- */
+/* --- namespaces (RFC 2342) -------------------------------------------------------------------- */
 
 static void add_namespace(struct mh_session *s, const struct mh_val *v, enum imap_ns_kind kind)
 {
@@ -19,7 +19,8 @@ static void add_namespace(struct mh_session *s, const struct mh_val *v, enum ima
     if (prefix->len > 0)
         memcpy(ns->prefix, prefix->s, prefix->len);
     ns->prefix[prefix->len] = '\0';
-    ns->separator = separator->kind == MH_VAL_STRING && separator->len == 1 ? separator->s[0] : '\0';
+    ns->separator =
+        separator->kind == MH_VAL_STRING && separator->len == 1 ? separator->s[0] : '\0';
     ns->kind = kind;
     bool is_first_personal = kind == IMAP_NS_PERSONAL;
     for (unsigned i = 0; i < s->n_namespaces; i++)
@@ -69,8 +70,8 @@ int imap_namespace_start(struct mh_session *s, struct imap_cmd **out, struct mh_
     return imap_cmd_send(*out, err);
 }
 
-/* The longest prefix that fits says whose it is; the personal one wins a tie, and what is below none is
- * the user's own. */
+/* The longest prefix that fits says whose it is; the personal one wins a tie, and what is below
+ * none is the user's own. */
 bool imap_is_own(const struct mh_session *s, const char *native, size_t len)
 {
     enum imap_ns_kind kind = IMAP_NS_PERSONAL;
@@ -94,7 +95,7 @@ bool imap_is_own(const struct mh_session *s, const char *native, size_t len)
     return kind == IMAP_NS_PERSONAL;
 }
 
-/* --- a list under way --------------------------------------------------------------------------------------- */
+/* --- a list under way ------------------------------------------------------------------------- */
 
 struct listing {
     struct mh_session *s;
@@ -202,8 +203,10 @@ static int add_folder(struct listing *l, char separator, struct mh_folder **out,
     if (rc)
         return rc;
     *find_slot(l, native) = (uint32_t)l->out->n;
-    if (strcmp((*out)->path, "INBOX") == 0)
+    if (strcmp((*out)->path, "INBOX") == 0) {
         (*out)->role = MH_ROLE_INBOX;
+        (*out)->attrs |= MH_FOLDER_ROLE_ANNOUNCED;
+    }
     (*out)->attrs |= own ? 0 : MH_FOLDER_FOREIGN;
     return MH_OK;
 }
@@ -213,9 +216,12 @@ static int take_list(struct listing *l, const struct mh_resp_event *ev, struct m
     const struct mh_val *attrs = imap_val(ev, 0);
     const struct mh_val *separator = imap_val(ev, 1);
     const struct mh_val *name = imap_val(ev, 2);
-    if (!take_name(l, name) || attrs->kind != MH_VAL_LIST) {
+    bool is_named = take_name(l, name);
+    if (mh_buf_failed(&l->native))
+        return mh_err_nomem(err);
+    if (!is_named || attrs->kind != MH_VAL_LIST) {
         l->s->counters.dropped_names++;
-        return mh_buf_failed(&l->native) ? mh_err_nomem(err) : MH_OK;
+        return MH_OK;
     }
     char sep = separator->kind == MH_VAL_STRING && separator->len == 1 ? separator->s[0] : '\0';
     struct mh_folder *f = NULL;
@@ -293,7 +299,7 @@ static bool take(struct imap_cmd *cmd, const struct mh_resp_event *ev)
     return false;
 }
 
-/* --- the commands ------------------------------------------------------------------------------------------ */
+/* --- the commands ----------------------------------------------------------------------------- */
 
 static void add_status_items(const struct mh_session *s, struct mh_cmd *c)
 {
@@ -406,7 +412,7 @@ static int status_all(struct listing *l, struct mh_err *err)
     return rc;
 }
 
-/* --- one path each ------------------------------------------------------------------------------------------- */
+/* --- one path each ---------------------------------------------------------------------------- */
 
 /* Of two folders with one path the own one keeps it, then the one whose name comes first. */
 static bool keeps_path(const struct mh_folder *a, const struct mh_folder *b)
@@ -418,7 +424,8 @@ static bool keeps_path(const struct mh_folder *a, const struct mh_folder *b)
     return strcmp(a->native, b->native) <= 0;
 }
 
-/* F's path with the first character of its last component as %XX: another spelling of the same name. */
+/* F's path with the first character of its last component as %XX: another spelling of the same
+ * name. */
 static int respell(struct mh_folder *f, struct mh_err *err)
 {
     const char *slash = strrchr(f->path, '/');
@@ -434,8 +441,10 @@ static int respell(struct mh_folder *f, struct mh_err *err)
         return mh_err_nomem(err);
     mh_free(f->path);
     f->path = spelled;
-    if (f->role == MH_ROLE_INBOX)
+    if (f->role == MH_ROLE_INBOX) {
         f->role = MH_ROLE_NONE;
+        f->attrs &= ~(unsigned)MH_FOLDER_ROLE_ANNOUNCED;
+    }
     return MH_OK;
 }
 

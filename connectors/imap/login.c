@@ -2,11 +2,11 @@
 /*
  * From the greeting to a session that can work: STARTTLS, authentication, what is asked behind it.
  *
- *     greeting ── [CAPABILITY] ── [STARTTLS ── handshake ── CAPABILITY] ── AUTHENTICATE or LOGIN ──
+ *     greeting ── [CAPABILITY] ── [STARTTLS, handshake, CAPABILITY] ── AUTHENTICATE or LOGIN ──
  *     CAPABILITY, ID, NAMESPACE, ENABLE in one go ── [COMPRESS]
  *
- * With implicit TLS and a server that announces itself unasked (Dovecot, Cyrus) that is two round trips
- * behind the handshake.
+ * With implicit TLS and a server that announces itself unasked (Dovecot, Cyrus) that is two round
+ * trips behind the handshake.
  */
 #include <string.h>
 
@@ -22,7 +22,7 @@ struct login {
     const struct mh_buf *secret;
 };
 
-/* --- capabilities ------------------------------------------------------------------------------------------ */
+/* --- capabilities ----------------------------------------------------------------------------- */
 
 /* The data itself goes to the session, whoever asked. */
 static int ask_capabilities(struct mh_session *s, struct mh_err *err)
@@ -38,7 +38,7 @@ static int ask_capabilities(struct mh_session *s, struct mh_err *err)
     return rc;
 }
 
-/* --- STARTTLS ------------------------------------------------------------------------------------------------ */
+/* --- STARTTLS --------------------------------------------------------------------------------- */
 
 /* What was learnt in the clear could have been written by anybody. */
 static void forget(struct mh_session *s)
@@ -75,7 +75,7 @@ static int start_tls(struct mh_session *s, struct mh_err *err)
     return rc ? rc : ask_capabilities(s, err);
 }
 
-/* --- the mechanisms ------------------------------------------------------------------------------------------- */
+/* --- the mechanisms --------------------------------------------------------------------------- */
 
 /* Room first, so that no growth leaves pieces of the secret in freed memory. */
 static void make_room(struct mh_buf *b, size_t bytes)
@@ -118,9 +118,8 @@ static int exchange_begin(struct exchange *x, struct mh_err *err)
     if (!with_ir)
         return imap_write(s, x->cmd->text.text.data, x->cmd->text.text.len, err);
     to_base64(&x->raw, &x->text);
-    return mh_buf_failed(&x->text)
-               ? mh_err_nomem(err)
-               : imap_write_secret(s, x->cmd->text.text.data, &x->text, err);
+    return mh_buf_failed(&x->text) ? mh_err_nomem(err)
+                                   : imap_write_secret(s, x->cmd->text.text.data, &x->text, err);
 }
 
 /* One challenge in s->plus.text: our answer, or `*`, which makes the server end the exchange. */
@@ -129,7 +128,10 @@ static int exchange_step(struct exchange *x, struct mh_err *err)
     struct mh_session *s = x->l->s;
     struct mh_buf challenge = MH_BUF_INIT;
     int rc = MH_OK;
-    if (!mh_base64_decode(mh_buf_str(&s->plus.text), s->plus.text.len, &challenge))
+    bool is_base64 = mh_base64_decode(mh_buf_str(&s->plus.text), s->plus.text.len, &challenge);
+    if (mh_buf_failed(&challenge))
+        rc = mh_err_nomem(err);
+    else if (!is_base64)
         rc = mh_err_set(err, MH_EAUTH, "imap", "the server's challenge is not base64");
     else if (x->sasl.step > IMAP_SASL_STEPS_MAX)
         rc = mh_err_set(err, MH_EAUTH, "imap", "the server's challenges do not end");
@@ -199,8 +201,8 @@ static int run_sasl(struct login *l, enum imap_mech mech, struct mh_err *err)
     return rc;
 }
 
-/* The LOGIN command: the password as quoted string where it can be one (RFC 9051 section 9), else as
- * literal. It never enters the command's text. */
+/* The LOGIN command: the password as quoted string where it can be one (RFC 9051 section 9), else
+ * as literal. It never enters the command's text. */
 static bool quote_password(const struct mh_buf *secret, struct mh_buf *out)
 {
     mh_buf_addc(out, '"');
@@ -268,7 +270,7 @@ static int run_login(struct login *l, struct mh_err *err)
     return rc;
 }
 
-/* --- which mechanism -------------------------------------------------------------------------------------------- */
+/* --- which mechanism -------------------------------------------------------------------------- */
 
 static const struct {
     enum imap_mech mech;
@@ -294,8 +296,8 @@ static bool choose(const struct login *l, bool no_scram, enum imap_mech *out)
 {
     for (size_t i = 0; i < MH_ARRAY_LEN(mechs); i++) {
         bool is_scram = mechs[i].auth == MH_AUTH_SCRAM;
-        bool wanted = l->ep->auth == mechs[i].auth ||
-                      (l->ep->auth == MH_AUTH_ANY && mechs[i].in_any);
+        bool wanted =
+            l->ep->auth == mechs[i].auth || (l->ep->auth == MH_AUTH_ANY && mechs[i].in_any);
         if (wanted && !(is_scram && no_scram) && imap_has(&l->s->capset, mechs[i].cap)) {
             *out = mechs[i].mech;
             return true;
@@ -337,8 +339,8 @@ static bool may_try_again(const struct login *l, enum imap_mech mech, int rc,
            !l->s->is_dead && mh_conn_info(l->s->conn)->tls;
 }
 
-/* Dovecot 2.3 has no SCRAM for one who logs in on another's behalf: it answers [UNAVAILABLE], whatever
- * the password. Behind TLS the password itself is as good. */
+/* Dovecot 2.3 has no SCRAM for one who logs in on another's behalf: it answers [UNAVAILABLE],
+ * whatever the password. Behind TLS the password itself is as good. */
 static bool avoids_scram(const struct login *l)
 {
     return l->ep->auth == MH_AUTH_ANY && l->ep->admin_user && mh_conn_info(l->s->conn)->tls;
@@ -375,7 +377,7 @@ static int who_logs_in(struct login *l, struct mh_err *err)
     return l->authcid ? MH_OK : mh_err_nomem(err);
 }
 
-/* --- behind the login -------------------------------------------------------------------------------------------- */
+/* --- behind the login ------------------------------------------------------------------------- */
 
 static bool take_id(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
@@ -400,7 +402,8 @@ static int start_id(struct mh_session *s, struct imap_cmd **out, struct mh_err *
 {
     if (!imap_has(&s->capset, IMAP_CAP_ID))
         return MH_OK;
-    int rc = imap_cmd_start(s, "ID (\"name\" \"mailhaul\" \"version\" \"" MH_VERSION "\")", out, err);
+    int rc =
+        imap_cmd_start(s, "ID (\"name\" \"mailhaul\" \"version\" \"" MH_VERSION "\")", out, err);
     if (rc == MH_OK) {
         (*out)->untagged = take_id;
         rc = imap_cmd_send(*out, err);
@@ -409,15 +412,18 @@ static int start_id(struct mh_session *s, struct imap_cmd **out, struct mh_err *
 }
 
 /*
- * UTF8=ACCEPT (RFC 6855) is enabled at sources only, where it costs no round trip and keeps a server from
- * showing a downgraded form (RFC 6858) of a message with 8-bit headers. (Courier 5.0, the one such server
- * that was measured, gives BODY[] as it is either way.) At a target it would be a loss: the plain forms of
- * APPEND and of names keep every byte there, while section 4 wants to be told before the first octet whether a
- * header has 8-bit bytes, which a stream cannot know.
+ * UTF8=ACCEPT (RFC 6855) is enabled at sources, where it costs no round trip and keeps a server
+ * from showing a downgraded form (RFC 6858) of a message with 8-bit headers: Courier 5.0 wraps
+ * those into a message of its own when they are fetched as RFC822. At a target it would be a loss:
+ * the plain forms of APPEND and of names keep every byte there, while section 4 wants to be told
+ * before the first octet whether a header has 8-bit bytes, which a stream cannot know. Courier
+ * takes the plain forms all the same, and its mail is read back by `verify`, so it is asked at both
+ * sides.
  */
 static int start_enable(struct mh_session *s, struct imap_cmd **out, struct mh_err *err)
 {
-    if (!s->env.is_source || !imap_has(&s->capset, IMAP_CAP_ENABLE) ||
+    bool is_wanted = s->env.is_source || s->names.family == IMAP_COURIER;
+    if (!is_wanted || !imap_has(&s->capset, IMAP_CAP_ENABLE) ||
         !imap_has(&s->capset, IMAP_CAP_UTF8_ACCEPT))
         return MH_OK;
     int rc = imap_cmd_start(s, "ENABLE UTF8=ACCEPT", out, err);
@@ -434,17 +440,26 @@ static int wait_for(struct imap_cmd *cmd, bool *ok_out, struct mh_err *err)
     return rc;
 }
 
+/* By its ID, its greeting (which STARTTLS makes us forget), or a capability that no other has. */
 static void learn_family(struct mh_session *s)
 {
     s->names.family = imap_family_of(s->id_name);
     if (s->names.family == IMAP_ANY)
         s->names.family = imap_family_of(s->greeting_text);
+    if (s->names.family == IMAP_ANY && strstr(s->capset.text, "ACL2=UNION"))
+        s->names.family = IMAP_COURIER;
+}
+
+static void learn_names(struct mh_session *s)
+{
+    learn_family(s);
     bool is_rev2_alone =
         imap_has(&s->capset, IMAP_CAP_IMAP4REV2) && !imap_has(&s->capset, IMAP_CAP_IMAP4REV1);
     s->names.utf8 = s->utf8_enabled || is_rev2_alone;
 }
 
-/* ID, NAMESPACE and ENABLE go out together; with CAPABILITY in front where the login did not tell. */
+/* ID, NAMESPACE and ENABLE go out together; with CAPABILITY in front where the login did not tell.
+ */
 static int after_login(struct mh_session *s, struct mh_err *err)
 {
     struct imap_cmd *caps = NULL;
@@ -453,6 +468,7 @@ static int after_login(struct mh_session *s, struct mh_err *err)
     struct imap_cmd *enable = NULL;
     bool ok = false;
     int rc = MH_OK;
+    learn_family(s);
     if (!s->capset.is_known) {
         rc = imap_cmd_start(s, "CAPABILITY", &caps, err);
         if (rc == MH_OK)
@@ -477,7 +493,7 @@ static int after_login(struct mh_session *s, struct mh_err *err)
     imap_cmd_done(id);
     imap_cmd_done(ns);
     imap_cmd_done(enable);
-    learn_family(s);
+    learn_names(s);
     return rc;
 }
 
@@ -504,7 +520,7 @@ static int start_compress(struct mh_session *s, struct mh_err *err)
     return rc;
 }
 
-/* --- all of it ---------------------------------------------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static int reach_login(struct login *l, struct mh_err *err)
 {

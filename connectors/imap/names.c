@@ -2,14 +2,15 @@
 /*
  * Folder names: a server's own bytes to canonical paths and back. Pure functions.
  *
- * To a path: the personal prefix goes ("INBOX.Sent" is "Sent" where the prefix is "INBOX."), each component
- * is decoded from modified UTF-7; one that is no valid encoding is kept as bytes, with its '&' as %26, so
- * that it differs from the valid spelling of the same text. To a name: what the target refuses inside a
- * component becomes %XX ('=XX' for servers that refuse '%', as Cyrus does). A '%' of the name itself is escaped only
- * where it could be taken for one of ours, so that two names never become one.
+ * To a path: the personal prefix goes ("INBOX.Sent" is "Sent" where the prefix is "INBOX."), each
+ * component is decoded from modified UTF-7; one that is no valid encoding is kept as bytes, with
+ * its '&' as %26, so that it differs from the valid spelling of the same text. To a name: what the
+ * target refuses inside a component becomes %XX ('=XX' for servers that refuse '%', as Cyrus does).
+ * A '%' of the name itself is escaped only where it could be taken for one of ours, so that two
+ * names never become one.
  *
- * Below a prefix that is the INBOX ("INBOX.") the folder "INBOX.INBOX" is not the inbox: a name that
- * consists of INBOXes only gets one more on the way to a path, and loses it on the way back.
+ * Below a prefix that is the INBOX ("INBOX.") the folder "INBOX.INBOX" is not the inbox: a name
+ * that consists of INBOXes only gets one more on the way to a path, and loses it on the way back.
  */
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +24,7 @@ struct name_rules {
     const char *bad;       /* anywhere */
     const char *bad_first; /* at the start */
     char escape;
-    bool strict; /* only letters, digits, inner blanks, '-', '_' and what is not ASCII */
+    bool strict;           /* only letters, digits, inner blanks, '-', '_' and what is not ASCII */
     bool is_basic;         /* nothing above U+FFFF */
     size_t part_max_bytes; /* one component on the wire */
     size_t name_max_bytes; /* the whole name */
@@ -32,7 +33,8 @@ struct name_rules {
 /* File systems end at 255 bytes a name. A hash tells cut names apart. */
 enum { PART_MAX_BYTES = 255, STRICT_PART_MAX_BYTES = 200, HASH_CHARS = 9 };
 
-/* Measured: Dovecot 2.3.19 (maildir), Cyrus 3.6.1, Courier 5.0 (a whole name is one directory there). */
+/* Measured: Dovecot 2.3.19 (maildir), Cyrus 3.6.1, Courier 5.0 (a whole name is one directory
+ * there). */
 static const struct name_rules family_rules[] = {
     [IMAP_ANY] = {"", "", '%', false, false, PART_MAX_BYTES, 4000},
     [IMAP_DOVECOT] = {"/", "~", '%', false, false, PART_MAX_BYTES, 4000},
@@ -42,8 +44,8 @@ static const struct name_rules family_rules[] = {
 };
 
 /* When those were not enough: '=' in case it is the '%', and short in case it is the length. */
-static const struct name_rules strict_rules = {"", "", '%', true, true,
-                                               STRICT_PART_MAX_BYTES, 4000};
+static const struct name_rules strict_rules = {"",  "", '%', true, true, STRICT_PART_MAX_BYTES,
+                                               4000};
 static const struct name_rules short_rules = {"", "", '=', true, true, STRICT_PART_MAX_BYTES, 200};
 
 static const struct name_rules *rules_of(const struct imap_names *n, enum imap_name_level level)
@@ -78,9 +80,10 @@ enum imap_family imap_family_of(const char *server_name)
     return IMAP_ANY;
 }
 
-/* --- to a path ------------------------------------------------------------------------------------------- */
+/* --- to a path -------------------------------------------------------------------------------- */
 
-/* Length of the personal prefix that NATIVE starts with; 0: none. The INBOX in it counts in any case. */
+/* Length of the personal prefix that NATIVE starts with; 0: none. The INBOX in it counts in any
+ * case. */
 static size_t prefix_len(const struct imap_names *n, const char *native, size_t len)
 {
     size_t prefix = strlen(n->prefix);
@@ -128,8 +131,8 @@ static void add_part(const struct imap_names *n, struct mh_buf *path, const char
     mh_buf_done(&text);
 }
 
-/* The end of the component that starts at FROM. A separator without a name in front of it belongs to
- * the component: "A//B" is "A" and "/B". */
+/* The end of the component that starts at FROM. A separator without a name in front of it belongs
+ * to the component: "A//B" is "A" and "/B". */
 static size_t part_end(const char *s, size_t from, size_t len, char separator)
 {
     size_t i = from;
@@ -172,7 +175,7 @@ bool imap_name_to_path(const struct imap_names *n, char separator, bool strip, c
     return true;
 }
 
-/* --- to a name --------------------------------------------------------------------------------------------- */
+/* --- to a name -------------------------------------------------------------------------------- */
 
 static bool is_plain(unsigned char c)
 {
@@ -192,8 +195,8 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* RAW[i] starts what could be one of our escapes: of anything that is not plain, of a blank at either end,
- * and of the first letter of an INBOX that is none. */
+/* RAW[i] starts what could be one of our escapes: of anything that is not plain, of a blank at
+ * either end, and of the first letter of an INBOX that is none. */
 static bool looks_escaped(const struct name_rules *rules, const char *raw, size_t len, size_t i)
 {
     if (len - i < 3 || raw[i] != rules->escape)
@@ -239,8 +242,8 @@ static void escape_part(const struct name_rules *rules, char separator, const ch
     for (size_t i = 0; i < len;) {
         size_t seq = mh_utf8_seq(raw + i, len - i);
         size_t n = seq ? seq : 1;
-        bool escaped = (i == 0 && hide_inbox) || is_dots ||
-                       must_escape(rules, separator, raw, len, i, seq);
+        bool escaped =
+            (i == 0 && hide_inbox) || is_dots || must_escape(rules, separator, raw, len, i, seq);
         if (!escaped)
             mh_buf_add(out, raw + i, n);
         for (size_t k = 0; escaped && k < n; k++)
@@ -267,13 +270,14 @@ static void encode_cut(const struct imap_names *n, const struct mh_buf *text, si
         return;
     struct mh_digest digest;
     char hex[65];
+    mh_assert(text->data && out->data);
     mh_digest_of(text->data, text->len, &digest);
     mh_digest_hex(&digest, hex);
     size_t keep = MH_MIN(text->len, 2 * max);
     do {
         out->len = from;
         out->data[from] = '\0';
-        do { /* back to the start of a character, and not into an escape */
+        do { /* back to the start of a character */
             keep--;
         } while (keep > 0 && ((text->data[keep] & 0xc0) == 0x80));
         encode(n, text->data, keep, out);
@@ -315,9 +319,9 @@ static void shorten(const struct name_rules *rules, const struct imap_names *n,
 }
 
 /*
- * True if the server would take the first component for the inbox, and it is not meant to be: "inbox" where
- * there is no prefix, and below "INBOX." with Dovecot, which takes INBOX.INBOX for the INBOX itself (2.3.19;
- * Cyrus and Courier do not).
+ * True if the server would take the first component for the inbox, and it is not meant to be:
+ * "inbox" where there is no prefix, and below "INBOX." with Dovecot, which takes INBOX.INBOX for
+ * the INBOX itself (2.3.19; Cyrus and Courier do not).
  */
 static bool hides_inbox(const struct imap_names *n, const char *raw, size_t len, bool is_only)
 {

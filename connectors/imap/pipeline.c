@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "connectors/imap/imap_priv.h"
 
-/* --- the wire ------------------------------------------------------------------------------------------ */
+/* --- the wire --------------------------------------------------------------------------------- */
 
 int imap_wire_take(struct mh_session *s, struct mh_err *err)
 {
@@ -54,7 +54,8 @@ static int write_failed(struct mh_session *s, struct mh_err *why, struct mh_err 
     int rc = imap_session_check(s, err);
     if (why->code != MH_ECANCEL)
         return rc;
-    return mh_err_set(err, MH_ECANCEL, "imap", "cancelled"); /* half a command is out: the session is dead */
+    return mh_err_set(err, MH_ECANCEL, "imap",
+                      "cancelled"); /* half a command is out: the session is dead */
 }
 
 int imap_write(struct mh_session *s, const char *text, size_t len, struct mh_err *err)
@@ -120,7 +121,7 @@ int imap_wait_plus(struct mh_session *s, struct imap_cmd *cmd, bool *plus_out, s
     return imap_session_check(s, err);
 }
 
-/* --- commands --------------------------------------------------------------------------------------------- */
+/* --- commands --------------------------------------------------------------------------------- */
 
 enum mh_literal_mode imap_literal_mode(const struct mh_session *s)
 {
@@ -273,11 +274,11 @@ int imap_cmd_refused(const struct imap_cmd *cmd, int fallback, struct mh_err *er
     if (len == 3 && memcmp(name, "UID", 3) == 0)
         len += 1 + (int)strcspn(name + 4, " \r\n");
     (void)snprintf(what, sizeof what, "%.*s", len, name);
-    return imap_refused(r.code == MH_ELATER ? MH_ELATER : fallback, what, code, code_len, cmd->reply,
-                        text_len, err);
+    return imap_refused(r.code == MH_ELATER ? MH_ELATER : fallback, what, code, code_len,
+                        cmd->reply, text_len, err);
 }
 
-/* --- values ------------------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 const struct mh_val *imap_val(const struct mh_resp_event *ev, unsigned n)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What a refusal means. Response codes are RFC 5530, RFC 7889 ([TOOBIG]), RFC 9208 ([OVERQUOTA]) and
- * RFC 3501; many servers send none, so their well-known texts are read too. Pure functions.
+ * What a refusal means. Response codes are RFC 5530, RFC 7889 ([TOOBIG]), RFC 9208 ([OVERQUOTA])
+ * and RFC 3501; many servers send none, so their well-known texts are read too. Pure functions.
  */
 #include <string.h>
 
@@ -40,25 +40,26 @@ static const struct {
     int code;
     const char *reason;
 } texts[] = {
-    {"backoff time", MH_ELATER, "throttled"},       /* Exchange */
-    {"throttl", MH_ELATER, "throttled"},            /* Exchange, Yahoo */
-    {"bandwidth limit", MH_ELATER, "throttled"},    /* Gmail, behind [OVERQUOTA] */
-    {"rate limit", MH_ELATER, "throttled"},         /* Yahoo, iCloud */
+    {"backoff time", MH_ELATER, "throttled"},    /* Exchange */
+    {"throttl", MH_ELATER, "throttled"},         /* Exchange, Yahoo */
+    {"bandwidth limit", MH_ELATER, "throttled"}, /* Gmail, behind [OVERQUOTA] */
+    {"rate limit", MH_ELATER, "throttled"},      /* Yahoo, iCloud */
     {"too many requests", MH_ELATER, "throttled"},
     {"too many simultaneous", MH_ELATER, "throttled"}, /* Gmail */
     {"too many connections", MH_ELATER, "throttled"},
     {"number of connections", MH_ELATER, "throttled"}, /* Dovecot: Maximum number of … exceeded */
     {"concurrent connections", MH_ELATER, "throttled"}, /* Exchange */
     {"try again later", MH_ELATER, "unavailable"},
-    {"temporar", MH_ELATER, "unavailable"}, /* Temporary …, temporarily … */
+    {"temporar", MH_ELATER, "unavailable"},           /* Temporary …, temporarily … */
     {"server unavailable", MH_ELATER, "unavailable"}, /* Exchange */
-    {"authenticated but not connected", MH_ELATER, "unavailable"}, /* Exchange, when it is overloaded */
+    {"authenticated but not connected", MH_ELATER,
+     "unavailable"}, /* Exchange, when it is overloaded */
     {"quota", MH_ELATER, "over-quota"},
     {"mailbox is full", MH_ELATER, "over-quota"},
     {"mailbox full", MH_ELATER, "over-quota"},
     {"disk space", MH_ELATER, "over-quota"},
     {"disk full", MH_ELATER, "over-quota"},
-    {"contains nul", MH_EITEM, "nul-byte"},  /* Cyrus */
+    {"contains nul", MH_EITEM, "nul-byte"}, /* Cyrus */
     {"nul character", MH_EITEM, "nul-byte"},
     {"nul byte", MH_EITEM, "nul-byte"},
     {"bare newline", MH_EITEM, "bare-newline"}, /* Cyrus */
@@ -76,7 +77,7 @@ static const struct {
     {"invalid date", MH_EITEM, "bad-date"},
     {"too large", MH_EITEM, "too-big"},
     {"too big", MH_EITEM, "too-big"},
-    {"maximum size", MH_EITEM, "too-big"},    /* Exchange: Maximum size of appendable message … */
+    {"maximum size", MH_EITEM, "too-big"}, /* Exchange: Maximum size of appendable message … */
     {"size limit", MH_EITEM, "too-big"},
     {"message size", MH_EITEM, "too-big"},
     {"exceeds the maximum", MH_EITEM, "too-big"},
@@ -99,7 +100,7 @@ static char fold(char c)
 static const char *find_words(const char *s, size_t len, const char *words)
 {
     size_t n = strlen(words);
-    for (size_t i = 0; i + n <= len; i++) {
+    for (size_t i = 0; s && i + n <= len; i++) {
         size_t k = 0;
         while (k < n && fold(s[i + k]) == words[k])
             k++;
@@ -174,7 +175,8 @@ struct imap_refusal imap_refusal_of(const char *code, size_t code_len, const cha
     const struct by_code *c = code ? find_code(code, code_len) : NULL;
     bool is_throttle = strcmp(of_text.reason, "throttled") == 0;
     if (imap_code_is(code, code_len, "LIMIT")) {
-        /* "Some implementation limit" (RFC 5530): of this message if the text says so, else of time. */
+        /* "Some implementation limit" (RFC 5530): of this message if the text says so, else of
+         * time. */
         if (of_text.code != MH_EITEM || strcmp(of_text.reason, "refused") == 0)
             r = (struct imap_refusal){MH_ELATER, "throttled", 0};
     } else if (c && !(c->code == MH_ELATER && is_throttle)) {

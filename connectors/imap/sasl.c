@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* SASL mechanisms, the client's side: PLAIN (RFC 4616), SCRAM (scram.c), XOAUTH2 (Google, Microsoft) and
- * OAUTHBEARER (RFC 7628). Messages here are raw; login.c puts them into base64 and onto the wire. */
+/* SASL mechanisms, the client's side: PLAIN (RFC 4616), SCRAM (scram.c), XOAUTH2 (Google,
+ * Microsoft) and OAUTHBEARER (RFC 7628). Messages here are raw; login.c puts them into base64 and
+ * onto the wire. */
 #include <string.h>
 
 #include "connectors/imap/imap_priv.h"
@@ -8,9 +9,12 @@
 const char *imap_mech_name(enum imap_mech mech)
 {
     static const char *const names[] = {
-        [IMAP_MECH_SCRAM_SHA_256] = "SCRAM-SHA-256", [IMAP_MECH_SCRAM_SHA_1] = "SCRAM-SHA-1",
-        [IMAP_MECH_PLAIN] = "PLAIN",                 [IMAP_MECH_XOAUTH2] = "XOAUTH2",
-        [IMAP_MECH_OAUTHBEARER] = "OAUTHBEARER",     [IMAP_MECH_LOGIN] = "LOGIN",
+        [IMAP_MECH_SCRAM_SHA_256] = "SCRAM-SHA-256",
+        [IMAP_MECH_SCRAM_SHA_1] = "SCRAM-SHA-1",
+        [IMAP_MECH_PLAIN] = "PLAIN",
+        [IMAP_MECH_XOAUTH2] = "XOAUTH2",
+        [IMAP_MECH_OAUTHBEARER] = "OAUTHBEARER",
+        [IMAP_MECH_LOGIN] = "LOGIN",
     };
     return names[mech];
 }
@@ -119,9 +123,10 @@ int imap_sasl_finish(const struct imap_sasl *x, struct mh_err *err)
     bool is_scram = x->mech == IMAP_MECH_SCRAM_SHA_256 || x->mech == IMAP_MECH_SCRAM_SHA_1;
     if (!is_scram || x->scram.is_verified)
         return MH_OK;
-    (void)mh_err_set(err, MH_EAUTH, "imap",
-                     "the server accepts the login without proof that it knows the password: it may "
-                     "be an impostor");
+    (void)mh_err_set(
+        err, MH_EAUTH, "imap",
+        "the server accepts the login without proof that it knows the password: it may "
+        "be an impostor");
     if (err)
         err->reason = "impostor";
     return MH_EAUTH;

@@ -4,8 +4,8 @@
  * ("n": most servers behind a TLS proxy could not check it).
  *
  * The server proves that it knows the password too, and is not believed before that. Its iteration
- * count is bounded: the key derivation runs in a worker thread, but even there a hostile count must not
- * burn the processor.
+ * count is bounded: the key derivation runs in a worker thread, but even there a hostile count must
+ * not burn the processor.
  */
 #include <string.h>
 
@@ -91,7 +91,7 @@ int imap_scram_first(struct imap_scram *c, const char *authcid, const char *auth
     return failed ? mh_err_nomem(err) : MH_OK;
 }
 
-/* --- the server's first message ------------------------------------------------------------------------- */
+/* --- the server's first message --------------------------------------------------------------- */
 
 struct server_first {
     const char *nonce;
@@ -124,7 +124,8 @@ static int parse_first(const struct imap_scram *c, const char *s, size_t len,
     uint64_t n = 0;
     if (!take_attr(&p, end, 'r', &f->nonce, &f->nonce_len) ||
         !take_attr(&p, end, 's', &f->salt, &f->salt_len) ||
-        !take_attr(&p, end, 'i', &count, &count_len) || !mh_parse_u64(count, count_len, INT32_MAX, &n))
+        !take_attr(&p, end, 'i', &count, &count_len) ||
+        !mh_parse_u64(count, count_len, INT32_MAX, &n))
         return mh_err_set(err, MH_EAUTH, "imap", "the server's SCRAM challenge is malformed");
     size_t ours = strlen(c->nonce);
     if (f->nonce_len <= ours || memcmp(f->nonce, c->nonce, ours) != 0)
@@ -139,7 +140,7 @@ static int parse_first(const struct imap_scram *c, const char *s, size_t len,
     return MH_OK;
 }
 
-/* --- the proof --------------------------------------------------------------------------------------------- */
+/* --- the proof -------------------------------------------------------------------------------- */
 
 struct derivation {
     const struct imap_scram *c;
@@ -206,7 +207,12 @@ int imap_scram_final(struct imap_scram *c, const char *challenge, size_t len,
     struct mh_buf salt = MH_BUF_INIT;
     struct mh_buf message = MH_BUF_INIT;
     struct derivation d = {c, password, &salt, &message, f.iterations, {0}, {0}, false};
-    if (!mh_base64_decode(f.salt, f.salt_len, &salt) || salt.len == 0 || salt.len > SALT_MAX_BYTES) {
+    bool is_base64 = mh_base64_decode(f.salt, f.salt_len, &salt);
+    if (mh_buf_failed(&salt)) {
+        rc = mh_err_nomem(err);
+        goto out;
+    }
+    if (!is_base64 || salt.len == 0 || salt.len > SALT_MAX_BYTES) {
         rc = mh_err_set(err, MH_EAUTH, "imap", "the server's SCRAM salt is malformed");
         goto out;
     }
@@ -236,7 +242,7 @@ out:
     return rc;
 }
 
-/* --- the server's proof ---------------------------------------------------------------------------------------- */
+/* --- the server's proof ----------------------------------------------------------------------- */
 
 int imap_scram_verify(struct imap_scram *c, const char *challenge, size_t len, struct mh_err *err)
 {
@@ -253,12 +259,16 @@ int imap_scram_verify(struct imap_scram *c, const char *challenge, size_t len, s
     bool same = c->has_signature && take_attr(&p, challenge + len, 'v', &value, &value_len) &&
                 mh_base64_decode(value, value_len, &signature) && signature.len == n &&
                 CRYPTO_memcmp(signature.data, c->server_signature, n) == 0;
+    bool no_memory = mh_buf_failed(&signature);
     mh_buf_done(&signature);
+    if (no_memory)
+        return mh_err_nomem(err);
     c->is_verified = same;
     if (same)
         return MH_OK;
-    (void)mh_err_set(err, MH_EAUTH, "imap",
-                     "the server could not prove that it knows the password: it may be an impostor");
+    (void)mh_err_set(
+        err, MH_EAUTH, "imap",
+        "the server could not prove that it knows the password: it may be an impostor");
     if (err)
         err->reason = "impostor";
     return MH_EAUTH;

@@ -6,11 +6,11 @@
 #include "base/mem.h"
 #include "connectors/imap/imap_priv.h"
 
-/* Sequence numbers per UID SEARCH: the answer, at most 11 characters a number, stays below the cap on
- * one line. */
+/* Sequence numbers per UID SEARCH: the answer, at most 11 characters a number, stays below the cap
+ * on one line. */
 enum { SEARCH_STEP = 50000 };
 
-/* --- flags in text ------------------------------------------------------------------------------------------- */
+/* --- flags in text ---------------------------------------------------------------------------- */
 
 /* Splits blank-separated FLAGS: system flags as bits, the rest blank-separated into KEYWORDS. \* is
  * reported by the return value. */
@@ -60,7 +60,7 @@ void imap_flags_add(struct mh_session *s, uint8_t flags, const char *keywords, s
     }
 }
 
-/* --- select ---------------------------------------------------------------------------------------------------- */
+/* --- select ----------------------------------------------------------------------------------- */
 
 struct opening {
     struct mh_opened *opened;
@@ -69,12 +69,17 @@ struct opening {
     struct mh_buf flags;
 };
 
-static void take_flag_list(struct opening *o, const char *flags, size_t len)
+static void take_flag_list(struct imap_cmd *cmd, const char *flags, size_t len)
 {
+    struct opening *o = cmd->ctx;
     struct mh_opened *out = o->opened;
     out->flags_ok = 0;
     mh_buf_reset(&o->flags);
     out->keywords_ok = split_flags(flags, len, &out->flags_ok, &o->flags);
+    if (mh_buf_failed(&o->flags)) {
+        cmd->rc = mh_err_nomem(&cmd->err);
+        return;
+    }
     size_t n = MH_MIN(o->flags.len, sizeof out->keywords - 1);
     if (n < o->flags.len) /* between two keywords */
         while (n > 0 && o->flags.data[n] != ' ')
@@ -94,8 +99,9 @@ static void take_number(const struct mh_resp_event *ev, uint64_t max, uint64_t *
 }
 
 /* `FLAGS (…)`: holds where PERMANENTFLAGS is not sent (RFC 9051 section 7.1). */
-static void take_flags_response(struct opening *o, const struct mh_resp_event *ev)
+static void take_flags_response(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
+    const struct opening *o = cmd->ctx;
     const struct mh_val *list = imap_val(ev, 0);
     struct mh_buf text = MH_BUF_INIT;
     if (o->has_permanent || !list || list->kind != MH_VAL_LIST)
@@ -107,7 +113,10 @@ static void take_flags_response(struct opening *o, const struct mh_resp_event *e
         mh_buf_add(&text, ev->vals[i].s, ev->vals[i].len);
         mh_buf_addc(&text, ' ');
     }
-    take_flag_list(o, mh_buf_str(&text), text.len);
+    if (mh_buf_failed(&text))
+        cmd->rc = mh_err_nomem(&cmd->err);
+    else
+        take_flag_list(cmd, mh_buf_str(&text), text.len);
     mh_buf_done(&text);
 }
 
@@ -118,14 +127,14 @@ static bool take_opening(struct imap_cmd *cmd, const struct mh_resp_event *ev)
     if (ev->type != MH_RESP_UNTAGGED)
         return false;
     if (mh_resp_is(ev->name, ev->name_len, "FLAGS")) {
-        take_flags_response(o, ev);
+        take_flags_response(cmd, ev);
         return true;
     }
     if (imap_code_is(ev->code, ev->code_len, "PERMANENTFLAGS")) {
         size_t len = 0;
         const char *args = imap_code_args(ev->code, ev->code_len, &len);
         if (len >= 2 && args[0] == '(' && args[len - 1] == ')')
-            take_flag_list(o, args + 1, len - 2);
+            take_flag_list(cmd, args + 1, len - 2);
         o->has_permanent = true;
     } else if (imap_code_is(ev->code, ev->code_len, "UIDVALIDITY")) {
         take_number(ev, UINT32_MAX, &n);
@@ -139,8 +148,8 @@ static bool take_opening(struct imap_cmd *cmd, const struct mh_resp_event *ev)
            mh_resp_is(ev->name, ev->name_len, "RECENT");
 }
 
-/* A second select of the same folder costs nothing for a moment, unless something is known to have changed
- * there. What others changed meanwhile is seen by the next scan(), which asks. */
+/* A second select of the same folder costs nothing for a moment, unless something is known to have
+ * changed there. What others changed meanwhile is seen by the next scan(), which asks. */
 static bool is_selected(const struct mh_session *s, const char *native, bool for_write)
 {
     const struct imap_selected *sel = &s->selected;
@@ -175,9 +184,16 @@ static int start_status(struct mh_session *s, const char *native, struct opening
     return imap_cmd_send(*out, err);
 }
 
+static bool is_missing(const struct imap_cmd *cmd)
+{
+    size_t code_len = strlen(cmd->code);
+    const char *code = code_len ? cmd->code : NULL;
+    return imap_refusal_of(code, code_len, cmd->reply, strlen(cmd->reply)).code == MH_ENOENT;
+}
+
 /* With STATUS in front where SELECT alone does not tell the next UID (Courier). */
-static int send_select(struct mh_session *s, const char *native, bool for_write,
-                       struct opening *o, struct mh_err *err)
+static int send_select(struct mh_session *s, const char *native, bool for_write, struct opening *o,
+                       struct mh_err *err)
 {
     struct imap_cmd *status = NULL;
     struct imap_cmd *cmd = NULL;
@@ -190,8 +206,12 @@ static int send_select(struct mh_session *s, const char *native, bool for_write,
             mh_cmd_raw(&cmd->text, " (CONDSTORE)");
         cmd->untagged = take_opening;
         cmd->ctx = o;
-        rc = imap_cmd_run(cmd, MH_EFOLDER, err);
+        rc = imap_cmd_send(cmd, err);
     }
+    if (rc == MH_OK)
+        rc = imap_cmd_wait(cmd, err);
+    if (rc == MH_OK && cmd->status != MH_ST_OK)
+        rc = imap_cmd_refused(cmd, is_missing(cmd) ? MH_ENOENT : MH_EFOLDER, err);
     imap_cmd_done(status);
     imap_cmd_done(cmd);
     return rc;
@@ -247,7 +267,7 @@ int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
     return MH_OK;
 }
 
-/* --- scan --------------------------------------------------------------------------------------------------------- */
+/* --- scan ------------------------------------------------------------------------------------- */
 
 struct scanning {
     struct mh_scan *out;
@@ -269,7 +289,8 @@ static int take_keywords(struct scanning *c, const struct mh_fetch *f, struct mh
     return mh_kwsets_intern(c->out->kwsets, c->keywords.data, c->keywords.len, &item->kwset, err);
 }
 
-/* `from:*` answers with the last message even when its UID is below; flag changes come in between. */
+/* `from:*` answers with the last message even when its UID is below; flag changes come in between.
+ */
 static bool take_item(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
     struct scanning *c = cmd->ctx;
@@ -296,7 +317,8 @@ static const char *scan_items(const struct mh_session *s)
                              : " (UID FLAGS INTERNALDATE RFC822.SIZE)";
 }
 
-/* In a selection that is not new, a NOOP goes in front: messages that came since are seen only then. */
+/* In a selection that is not new, a NOOP goes in front: messages that came since are seen only
+ * then. */
 static int send_noop(struct mh_session *s, struct imap_cmd **out, struct mh_err *err)
 {
     bool is_new = !s->selected.was_used && !s->selected.has_changed;
@@ -335,7 +357,7 @@ static int scan_from(struct mh_session *s, struct scanning *c, bool *refused_out
     return rc;
 }
 
-/* --- what the list left out ------------------------------------------------------------------------------------------ */
+/* --- what the list left out ------------------------------------------------------------------- */
 
 static bool take_search(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
@@ -389,8 +411,8 @@ static int uid_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The metadata once more, for these alone. A refusal here is no error: a message that the server cannot
- * describe is listed by its UID, and its fetch will say what is wrong with it. */
+/* The metadata once more, for these alone. A refusal here is no error: a message that the server
+ * cannot describe is listed by its UID, and its fetch will say what is wrong with it. */
 static int scan_uids(struct mh_session *s, struct scanning *c, struct mh_err *err)
 {
     int rc = MH_OK;
@@ -420,8 +442,8 @@ static int scan_uids(struct mh_session *s, struct scanning *c, struct mh_err *er
     return rc;
 }
 
-/* Some servers leave messages out of the list that they cannot read (Exchange, Gmail): they must not be
- * left out here. */
+/* Some servers leave messages out of the list that they cannot read (Exchange, Gmail): they must
+ * not be left out here. */
 static int complete(struct mh_session *s, struct scanning *c, struct mh_err *err)
 {
     size_t before = c->out->n;
@@ -458,7 +480,7 @@ int imap_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, stru
     return rc;
 }
 
-/* --- flags -------------------------------------------------------------------------------------------------------------- */
+/* --- flags ------------------------------------------------------------------------------------ */
 
 static int start_store(struct mh_session *s, const uint64_t *uids, size_t n, bool add,
                        const char *flags, struct imap_cmd **out, struct mh_err *err)

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "connectors/imap/imap_priv.h"
 
-/* --- death ------------------------------------------------------------------------------------------- */
+/* --- death ------------------------------------------------------------------------------------ */
 
 static void cmd_finish(struct mh_session *s, struct imap_cmd *cmd, const struct mh_resp_event *ev);
 
@@ -43,7 +43,7 @@ int imap_session_check(struct mh_session *s, struct mh_err *err)
     return why.code;
 }
 
-/* --- answers ------------------------------------------------------------------------------------------ */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static void keep_text(char *dst, size_t size, const char *s, size_t len)
 {
@@ -125,19 +125,22 @@ static int tagged(struct mh_session *s, const struct mh_resp_event *ev, struct m
     return MH_OK;
 }
 
-static void continuation(struct mh_session *s, const struct mh_resp_event *ev)
+static int continuation(struct mh_session *s, const struct mh_resp_event *ev, struct mh_err *err)
 {
     if (!s->plus.is_wanted || s->plus.is_there) {
         s->counters.ignored_plus++; /* some servers send it for LITERAL+ too */
-        return;
+        return MH_OK;
     }
-    s->plus.is_there = true;
     mh_buf_reset(&s->plus.text);
     mh_buf_add(&s->plus.text, ev->text, ev->text_len);
+    if (mh_buf_failed(&s->plus.text))
+        return mh_err_nomem(err);
+    s->plus.is_there = true;
     mh_wake_all(&s->plus.waiters);
+    return MH_OK;
 }
 
-/* --- untagged data ---------------------------------------------------------------------------------- */
+/* --- untagged data ---------------------------------------------------------------------------- */
 
 static int greet(struct mh_session *s, const struct mh_resp_event *ev, struct mh_err *err)
 {
@@ -202,7 +205,7 @@ static void offer(struct mh_session *s, const struct mh_resp_event *ev)
     s->counters.ignored_data += !is_used;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static int dispatch(struct mh_session *s, struct mh_resp_event *ev, struct mh_err *err)
 {
@@ -233,8 +236,7 @@ static int dispatch(struct mh_session *s, struct mh_resp_event *ev, struct mh_er
     case MH_RESP_TAGGED:
         return tagged(s, ev, err);
     case MH_RESP_CONTINUE:
-        continuation(s, ev);
-        return MH_OK;
+        return continuation(s, ev, err);
     case MH_RESP_MORE:
         break;
     }
@@ -269,8 +271,8 @@ static void pump(struct mh_session *s, struct mh_slice slice_take)
         if (rc)
             imap_session_fail(s, &err);
         if (is_last && !s->is_dead && in.len > 0) {
-            /* Behind STARTTLS these are an attack, which the connection refuses; behind COMPRESS they are
-             * compressed. */
+            /* Behind STARTTLS these are an attack, which the connection refuses; behind COMPRESS
+             * they are compressed. */
             mh_conn_unread(s->conn, in);
             return;
         }
@@ -285,8 +287,8 @@ static bool answer_is_due(const struct mh_session *s)
            (s->first && s->first->is_sent);
 }
 
-/* A read that brings nothing for the time-out is the end, unless it is us who are slow: a message of
- * 150 MB takes its time to leave, and a source may stall in the middle of one. */
+/* A read that brings nothing for the time-out is the end, unless it is us who are slow: a message
+ * of 150 MB takes its time to leave, and a source may stall in the middle of one. */
 static int read_slice(struct mh_session *s, struct mh_slice *out, struct mh_err *err)
 {
     int64_t timeout_ms = s->wants_greeting ? MH_GREETING_TIMEOUT_MS : s->env.timeout_ms;
@@ -390,7 +392,7 @@ void imap_session_read_end(struct mh_session *s)
     mh_wake_all(&s->work);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static int connect_to(struct mh_session *s, const struct mh_endpoint *ep, struct mh_err *err)
 {

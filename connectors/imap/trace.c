@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* --trace: the dialogue's lines. What literals and quoted bodies hold is left out, and all challenges
- * of a login. */
+/* --trace: the dialogue's lines. What literals and quoted bodies hold is left out, and all
+ * challenges of a login. */
 #include <string.h>
 
 #include "connectors/imap/imap_priv.h"
@@ -20,7 +20,8 @@ static uint64_t marker_octets(const char *line, size_t len)
     while (start > 0 && line[start - 1] >= '0' && line[start - 1] <= '9')
         start--;
     uint64_t n = 0;
-    if (start == 0 || line[start - 1] != '{' || !mh_parse_u64(line + start, end - start, INT64_MAX, &n))
+    if (start == 0 || line[start - 1] != '{' ||
+        !mh_parse_u64(line + start, end - start, INT64_MAX, &n))
         return 0;
     return n;
 }
@@ -74,7 +75,8 @@ void imap_trace_after(struct mh_session *s, const struct mh_resp_event *ev,
         return;
     uint32_t taken = mark->slab ? mark->len - in->len : 0;
     bool is_text = ev && ev->type != MH_RESP_BODY_DATA && ev->type != MH_RESP_BODY_END;
-    /* MORE in the middle of a message's text has nothing to show; between the pieces of a line it has. */
+    /* MORE in the middle of a message's text has nothing to show; between the pieces of a line it
+     * has. */
     if (is_text && taken > 0 && s->trace.len + taken <= TRACE_MAX_BYTES)
         mh_buf_add(&s->trace, mark->slab->data + mark->off, taken);
     if (mark->slab)

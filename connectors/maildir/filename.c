@@ -83,11 +83,11 @@ void maildir_info_format(struct mh_buf *b, const char *name, const struct maildi
         had_len++;
     mh_buf_add(b, name, info->base_len);
     mh_buf_adds(b, ":2,");
-    for (char c = 'A'; c <= 'Z'; c++)
-        if (is_known(c) ? is_set(info, c) : memchr(had, c, had_len) != NULL)
-            mh_buf_addc(b, c);
-    for (char c = 'a'; c <= 'z'; c++)
-        if (info->letters & 1u << (c - 'a'))
-            mh_buf_addc(b, c);
+    for (const char *c = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"; *c; c++)
+        if (is_known(*c) ? is_set(info, *c) : memchr(had, *c, had_len) != NULL)
+            mh_buf_addc(b, *c);
+    for (unsigned i = 0; i < MAILDIR_KEYWORDS; i++)
+        if (info->letters & 1u << i)
+            mh_buf_addc(b, (char)('a' + i));
     mh_buf_adds(b, had + had_len);
 }

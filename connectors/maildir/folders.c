@@ -93,7 +93,25 @@ static bool is_box(const char *name)
     return strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0;
 }
 
-/* The directories in DIR_FD that can be folders; in fs layout with what is below them. */
+static int list_dir(struct list_job *job, int dir_fd, const char *prefix, unsigned depth,
+                    struct mh_err *err);
+
+/* The directory NAME in DIR_FD; in fs layout with what is below it. */
+static int list_entry(struct list_job *job, int dir_fd, const char *name, const char *native,
+                      unsigned depth, struct mh_err *err)
+{
+    int rc = add_folder(job, dir_fd, name, native, err);
+    if (rc < 0 || job->s->layout != MAILDIR_FS || depth >= MH_FOLDER_DEPTH_MAX)
+        return rc;
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return mh_err_sys(err, MH_EMAILBOX, "maildir", errno, "cannot open %s", native);
+    rc = list_dir(job, fd, native, depth + 1, err);
+    (void)close(fd);
+    return rc;
+}
+
+/* The directories in DIR_FD that can be folders. */
 static int list_dir(struct list_job *job, int dir_fd, const char *prefix, unsigned depth,
                     struct mh_err *err)
 {
@@ -114,14 +132,7 @@ static int list_dir(struct list_job *job, int dir_fd, const char *prefix, unsign
             is_box(e->d_name) || !is_dir(fd, e->d_name))
             continue;
         char *native = mh_asprintf("%s%s%s", prefix, *prefix ? "/" : "", e->d_name);
-        rc = native ? add_folder(job, fd, e->d_name, native, err) : mh_err_nomem(err);
-        int child = -1;
-        if (rc == 0 && is_fs && depth < MH_FOLDER_DEPTH_MAX)
-            child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (child >= 0) {
-            rc = list_dir(job, child, native, depth + 1, err);
-            (void)close(child);
-        }
+        rc = native ? list_entry(job, fd, e->d_name, native, depth, err) : mh_err_nomem(err);
         mh_free(native);
     }
     (void)closedir(d);

@@ -11,8 +11,8 @@
 
 /* A component's escaped form is never cut by itself: the whole name is (encode_short). */
 static const struct mh_file_naming namings[] = {
-    [MAILDIR_PLUS_PLUS] = {.special = ".", .max_bytes = SIZE_MAX},
-    [MAILDIR_FS] = {.special = "", .max_bytes = SIZE_MAX},
+    [MAILDIR_PLUS_PLUS] = {.special = ".", .no_leading_tilde = true, .max_bytes = SIZE_MAX},
+    [MAILDIR_FS] = {.special = "", .no_leading_tilde = true, .max_bytes = SIZE_MAX},
 };
 
 /* The names of the boxes inside a folder, which in fs layout stand beside its children. */
@@ -90,13 +90,13 @@ static size_t name_len_with(enum maildir_layout layout, const struct mh_buf *nat
 static void add_digest(enum maildir_layout layout, const char *text, struct mh_buf *native)
 {
     add_separator(layout, native);
-    mh_buf_addf(native, "~%016llx", (unsigned long long)mh_uid_from_name(text, strlen(text)));
+    mh_buf_addf(native, "cut~%016llx", (unsigned long long)mh_uid_from_name(text, strlen(text)));
 }
 
 int maildir_name_encode(enum maildir_layout layout, const char *path, struct mh_buf *native,
                         struct mh_err *err)
 {
-    enum { DIGEST_LEN = 18 };
+    enum { DIGEST_LEN = 21 };
     mh_buf_reset(native);
     if (strcmp(path, "INBOX") == 0) {
         mh_buf_adds(native, MAILDIR_ROOT);

@@ -308,24 +308,23 @@ struct fetch_ctx {
 
 /* Opens UID's file. A name that is gone may only have changed its flags: the list is read again, once
  * per call. */
-static int open_entry(struct fetch_ctx *ctx, uint64_t uid, struct maildir_entry **entry_out,
+static int open_entry(struct fetch_ctx *ctx, uint64_t uid, const char **name_out,
                       struct mh_err *err)
 {
     struct maildir_selected *sel = &ctx->s->sel;
     for (;;) {
         struct maildir_entry *e = find_entry(sel, uid);
         int fd = -1;
-        errno = ENOENT;
-        if (e)
+        if (e) {
             fd = openat(e->is_new ? sel->new_fd : sel->cur_fd, entry_name(sel, e),
                         O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd >= 0) {
-            *entry_out = e;
-            return fd;
+            *name_out = entry_name(sel, e);
+            if (fd < 0 && errno != ENOENT)
+                return mh_err_sys(err, MH_EITEM, "maildir", errno, "cannot open the message %s",
+                                  *name_out);
         }
-        if (errno != ENOENT)
-            return mh_err_sys(err, MH_EITEM, "maildir", errno, "cannot open the message %s",
-                              entry_name(sel, e));
+        if (fd >= 0)
+            return fd;
         if (ctx->was_relisted)
             return mh_err_set(err, MH_ENOENT, "maildir", "the message is gone");
         ctx->was_relisted = true;
@@ -339,18 +338,17 @@ static int locate(void *arg, const struct mh_item *item, struct mh_file_extent *
                   struct mh_err *err)
 {
     struct fetch_ctx *ctx = arg;
-    struct maildir_entry *e = NULL;
-    int fd = open_entry(ctx, item->uid, &e, err);
+    const char *name = "";
+    int fd = open_entry(ctx, item->uid, &name, err);
     if (fd < 0)
         return fd;
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         (void)close(fd);
-        return mh_err_set(err, MH_EITEM, "maildir", "%s is no regular file",
-                          entry_name(&ctx->s->sel, e));
+        return mh_err_set(err, MH_EITEM, "maildir", "%s is no regular file", name);
     }
     struct maildir_info info;
-    maildir_info_parse(entry_name(&ctx->s->sel, e), &info);
+    maildir_info_parse(name, &info);
     *out = (struct mh_file_extent){.fd = fd, .is_raw = info.is_raw, .len = (uint64_t)st.st_size};
     return 0;
 }

@@ -150,8 +150,9 @@ static int move_to_cur(struct maildir_target *t, struct mh_file_out *o)
     struct maildir_info info = {.flags = o->what.flags};
     bool is_new = false;
     unsigned n_lost = 0;
-    mh_buf_addf(&base, "%s,S=%llu,W=%llu%s", o->name, (unsigned long long)o->scan.octets,
-                (unsigned long long)(o->scan.octets + o->scan.bare_lf),
+    unsigned long long size = o->scan.octets;
+    unsigned long long wire_size = o->scan.octets + o->scan.bare_lf;
+    mh_buf_addf(&base, "%s,S=%llu,W=%llu%s", o->name, size, wire_size,
                 is_unix_like(o) ? ",R=1" : "");
     info.base_len = base.len;
     int rc = maildir_keywords_letters(&t->keywords, o->what.keywords, &info.letters, &is_new,

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -117,20 +116,15 @@ static int write_slice(struct mbox_target *t, struct progress *p, const unsigned
 /* "From mailhaul@localhost Sun Nov 22 12:05:00 2026", in UTC (RFC 4155). */
 static int write_from_line(struct mbox_target *t, const struct mh_append *what)
 {
-    char line[128];
-    struct tm tm;
-    time_t when = (time_t)(what->date.is_set ? what->date.unix_s : mh_clock_wall_s());
-    if (!gmtime_r(&when, &tm) || tm.tm_year + 1900 < 0 || tm.tm_year + 1900 > 9999) {
-        when = 0;
-        (void)gmtime_r(&when, &tm);
-    }
-    size_t len = strlen(MBOX_OUR_FROM);
-    memcpy(line, MBOX_OUR_FROM, len);
-    char year[8];
-    size_t date_len = strftime(line + len, sizeof line - len, "%a %b %e %H:%M:%S ", &tm);
-    (void)snprintf(year, sizeof year, "%04d\n", (tm.tm_year + 1900) % 10000);
-    memcpy(line + len + date_len, year, 5);
-    return write_text(t, line, len + date_len + 5);
+    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    struct mh_date date = {what->date.is_set ? what->date.unix_s : mh_clock_wall_s(), 0, true};
+    char imap[27]; /* "22-Nov-2026 12:05:00 +0000" has all that is needed but the day's name */
+    char line[64];
+    mh_date_format_imap(&date, imap);
+    int64_t day = date.unix_s / 86400 - (date.unix_s % 86400 < 0);
+    int len = snprintf(line, sizeof line, "%s%s %.3s %.2s %.8s %.4s\n", MBOX_OUR_FROM,
+                       days[((day + 4) % 7 + 7) % 7], imap + 3, imap, imap + 12, imap + 7);
+    return write_text(t, line, (size_t)len);
 }
 
 /* The empty line that stands before a From_ line, if what is there does not end in one. */
@@ -384,6 +378,7 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
     struct mbox_target *t = &s->target;
     struct mh_err err;
     struct mh_file_out *last = batch;
+    mh_assert(batch);
     int rc = take_file(s, &err);
     if (rc < 0) {
         fail_batch(t, batch, rc, &err);

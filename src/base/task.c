@@ -349,7 +349,7 @@ static int timers_reserve(struct mh_sched *s, size_t n)
     if (n <= s->cap_timers)
         return MH_OK;
     size_t cap = s->cap_timers ? 2 * s->cap_timers : 32;
-    struct mh_task **timers = mh_realloc_array(s->timers, cap, sizeof *timers);
+    struct mh_task **timers = mh_realloc_array(s->timers, cap, sizeof(struct mh_task *));
     if (!timers)
         return MH_ERUN;
     s->timers = timers;

@@ -203,6 +203,9 @@ static int apply(struct mh_cli_options *o, const struct option_row *row, const c
     struct mh_app *app = &o->app;
     unsigned n = 0;
     int code = MH_OK;
+    if (!row->value)
+        return apply_switch(o, row->id);
+    mh_assert(value);
     switch (row->id) {
     case OPT_TRACE:
         o->trace_file = value;
@@ -256,7 +259,6 @@ static int apply(struct mh_cli_options *o, const struct option_row *row, const c
         code = set_command(o, 1, value, err);
         break;
     default:
-        code = apply_switch(o, row->id);
         break;
     }
     return code;

@@ -13,7 +13,7 @@ static int exit_code(const struct mh_check_result *r)
             if (errs[k]->code == MH_EAUTH)
                 return MH_EXIT_AUTH;
             if (errs[k]->code != MH_OK)
-                rc = mh_exit_of(errs[k]);
+                rc = mh_exit_of_mailbox(errs[k]);
         }
     }
     return rc;

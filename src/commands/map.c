@@ -23,7 +23,7 @@ static int show(struct mh_work *w, struct mh_err *err)
         const struct mh_check_side *const sides[] = {&result.mailboxes[i].source,
                                                      &result.mailboxes[i].target};
         for (size_t k = 0; k < MH_ARRAY_LEN(sides); k++)
-            rc = sides[k]->err.code != MH_OK ? mh_exit_of(&sides[k]->err) : rc;
+            rc = sides[k]->err.code != MH_OK ? mh_exit_of_mailbox(&sides[k]->err) : rc;
     }
     if (app->json)
         report_check_json(app->out, &result);

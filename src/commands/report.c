@@ -351,7 +351,9 @@ static void print_side_problem(FILE *out, const char *id, const char *side,
         (*n)++;
         (void)fputs("  ! ", out);
         print_safe(out, id);
-        (void)fprintf(out, ": %s: %s\n", side, mh_err_line(&s->err, line, sizeof line));
+        bool says_side = mh_str_starts(s->err.where, side);
+        (void)fprintf(out, ": %s%s%s\n", says_side ? "" : side, says_side ? "" : ": ",
+                      mh_err_line(&s->err, line, sizeof line));
         return;
     }
     if (s->caps.cert_days_left >= 0 && s->caps.cert_days_left < 30) {

@@ -472,6 +472,12 @@ int mh_exit_of(const struct mh_err *err)
     }
 }
 
+int mh_exit_of_mailbox(const struct mh_err *err)
+{
+    /* "No project" is about the command as a whole; what a mailbox lacks is an error of that mailbox. */
+    return err->code == MH_ENOENT ? MH_EXIT_ERROR : mh_exit_of(err);
+}
+
 int mh_fail(struct mh_app *app, const struct mh_err *err)
 {
     char line[1024];

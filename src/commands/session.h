@@ -47,5 +47,7 @@ int mh_with_plan(struct mh_app *app, int argc, char **argv,
 /* The exit code for an error, and one line about it on stderr (an object with --json). */
 int mh_fail(struct mh_app *app, const struct mh_err *err);
 int mh_exit_of(const struct mh_err *err);
+/* The same for an error of one mailbox of several. */
+int mh_exit_of_mailbox(const struct mh_err *err);
 
 #endif

@@ -7,7 +7,7 @@ static int exit_code(const struct mh_verify_result *r)
 {
     for (size_t i = 0; i < r->n_mailboxes; i++) {
         if (r->mailboxes[i].err.code != MH_OK)
-            return mh_exit_of(&r->mailboxes[i].err);
+            return mh_exit_of_mailbox(&r->mailboxes[i].err);
     }
     const struct mh_verify_counts *c = &r->counts;
     bool met = c->differs + c->missing + c->extra + c->flags + c->dates == 0;

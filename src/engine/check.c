@@ -110,9 +110,10 @@ struct side_open {
 static void open_target_side(void *arg)
 {
     struct side_open *o = arg;
-    mh_err_reset(&o->out->err);
     if (job_open(o->job, false, &o->session, &o->out->err) != MH_OK)
         o->session = NULL;
+    else
+        mh_err_reset(&o->out->err); /* success may leave the detail of what was got over */
 }
 
 /* Both logins are tried, so that one wrong password does not hide the other. */
@@ -128,6 +129,8 @@ static int open_sides(struct job *job, struct mh_check_mailbox *out, struct mh_s
         return code;
     if (job_open(job, true, src, &out->source.err) != MH_OK)
         *src = NULL;
+    else
+        mh_err_reset(&out->source.err);
     mh_task_join(task);
     *dst = target.session;
     return MH_OK;
@@ -158,8 +161,10 @@ static void look_alone(struct job *job, struct mh_session *s, const struct mh_co
                        struct mh_check_side *side)
 {
     struct mh_folders folders = MH_FOLDERS_INIT;
-    if (c->list(s, true, &folders, &side->err) == MH_OK)
+    if (c->list(s, true, &folders, &side->err) == MH_OK) {
+        mh_err_reset(&side->err);
         look_at(job, s, c, &folders, side);
+    }
     mh_folders_done(&folders);
 }
 
@@ -169,6 +174,7 @@ static void check_job(struct job *job)
     struct mh_session *src = NULL;
     struct mh_session *dst = NULL;
     out->mailbox = job->mb;
+    out->source.caps.cert_days_left = out->target.caps.cert_days_left = -1;
     mh_err_reset(&out->source.err);
     mh_err_reset(&out->target.err);
     job_phase(job, MH_PHASE_CONNECTING);

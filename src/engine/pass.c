@@ -552,6 +552,24 @@ int pass_give_back(struct pass *pass, uint32_t first, uint32_t n, bool alone, st
     return MH_OK;
 }
 
+/* Announced at more than twice of what the target takes: not even a lie about the size brings that below the
+ * limit, so it is not fetched to be thrown away. Closer to the limit the literal's count decides. */
+static bool close_hopeless(struct pass *pass, uint32_t todo)
+{
+    const struct job *job = pass->job;
+    uint64_t octets = pass->scan.items[pass->todo[todo].item].size;
+    char text[128];
+    char size[32];
+    char limit[32];
+    if (!job->max_message || octets / 2 <= job->max_message || job->run->cfg->oversize_dir)
+        return false;
+    (void)mh_format_size(octets, size, sizeof size);
+    (void)mh_format_size(job->max_message, limit, sizeof limit);
+    (void)snprintf(text, sizeof text, "%s; the target takes at most %s", size, limit);
+    pass_close_item(pass, todo, "skipped", "too-big", text);
+    return true;
+}
+
 static void fill_chunk(struct pass *pass, struct lane *lane, uint32_t first, uint32_t end,
                        uint32_t *next_out)
 {
@@ -559,7 +577,7 @@ static void fill_chunk(struct pass *pass, struct lane *lane, uint32_t first, uin
     uint32_t t = first;
     lane->n_chunk = 0;
     for (; t < end && lane->n_chunk < CHUNK_ITEMS && bytes < CHUNK_BYTES; t++) {
-        if (pass->todo[t].status != TODO_OPEN)
+        if (pass->todo[t].status != TODO_OPEN || close_hopeless(pass, t))
             continue;
         pass->todo[t].status = TODO_TAKEN;
         pass->todo[t].owner = (uint8_t)lane->number;

@@ -25,12 +25,12 @@
 #include "mail/item.h"
 
 struct mh_session; /* a connector's own */
-struct mh_net;     /* src/net: TLS contexts, rate limits, counters shared by connections; opaque here */
+struct mh_net; /* src/net: TLS contexts, rate limits, counters shared by connections; opaque here */
 
 /* What every session is given. Borrowed by the session; outlives it. */
 struct mh_env {
     struct mh_pool *pool;
-    struct mh_net *net;   /* NULL for connectors that need no network */
+    struct mh_net *net; /* NULL for connectors that need no network */
     const struct mh_log *log;
     int64_t timeout_ms; /* per read */
     bool is_source;     /* which side of the migration: chooses the rate limit and the trace mark */
@@ -39,9 +39,9 @@ struct mh_env {
 
 /* Facts about an open session's server. */
 struct mh_caps {
-    bool multiappend;       /* begin() calls between two cuts are one command: all or none stored */
-    bool uidplus;           /* append results carry the new uid */
-    bool keywords;          /* new keywords can be made (in general: per folder see mh_opened) */
+    bool multiappend; /* begin() calls between two cuts are one command: all or none stored */
+    bool uidplus;     /* append results carry the new uid */
+    bool keywords;    /* new keywords can be made (in general: per folder see mh_opened) */
     bool condstore, qresync;
     bool list_status, special_use, create_special_use;
     bool acl, metadata, quota, move, idle, object_id;
@@ -67,15 +67,16 @@ struct mh_opened {
     uint64_t uidnext;
     uint64_t messages;
     uint64_t highestmodseq;
-    bool keywords_ok; /* PERMANENTFLAGS has \* */
-    uint8_t flags_ok; /* system flags that stay */
+    bool keywords_ok;    /* PERMANENTFLAGS has \* */
+    uint8_t flags_ok;    /* system flags that stay */
     char keywords[1024]; /* keywords that may be used even without \*; blank-separated */
 };
 
 /* Where fetch() puts messages; embedded by its user. Called in the fetching task; may wait. */
 struct mh_sink {
     /* A message of exactly OCTETS follows (the literal's count, which may differ from item->size). */
-    int (*begin)(struct mh_sink *s, const struct mh_item *item, uint64_t octets, struct mh_err *err);
+    int (*begin)(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
+                 struct mh_err *err);
     /* Takes SLICE. */
     int (*data)(struct mh_sink *s, struct mh_slice slice_take, struct mh_err *err);
     int (*end)(struct mh_sink *s, struct mh_err *err);
@@ -105,13 +106,13 @@ struct mh_append_sink {
 enum mh_connector_flag {
     MH_CAN_READ = 1 << 0,
     MH_CAN_WRITE = 1 << 1,
-    MH_CAN_FLAGS = 1 << 2,    /* store_flags */
-    MH_IS_LOCAL = 1 << 3,     /* no connection budget */
+    MH_CAN_FLAGS = 1 << 2, /* store_flags */
+    MH_IS_LOCAL = 1 << 3,  /* no connection budget */
     MH_HAS_KEYWORDS = 1 << 4,
-    MH_HAS_DATES = 1 << 5,    /* keeps INTERNALDATE */
-    MH_HAS_ZONES = 1 << 6,    /* keeps its zone */
+    MH_HAS_DATES = 1 << 5, /* keeps INTERNALDATE */
+    MH_HAS_ZONES = 1 << 6, /* keeps its zone */
     MH_HAS_FOLDERS = 1 << 7,
-    MH_UIDS_ASCEND = 1 << 8,  /* a new message's uid is above all before (uidnext means something) */
+    MH_UIDS_ASCEND = 1 << 8, /* a new message's uid is above all before (uidnext means something) */
 };
 
 struct mh_connector {

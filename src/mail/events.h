@@ -13,12 +13,12 @@
 
 enum mh_event_kind {
     MH_EV_MAILBOX_START,
-    MH_EV_MAILBOX_DONE,    /* err NULL: finished */
+    MH_EV_MAILBOX_DONE, /* err NULL: finished */
     MH_EV_FOLDER_START,
     MH_EV_FOLDER_DONE,
-    MH_EV_ITEM,            /* not plainly copied: state + reason */
-    MH_EV_WAITING,         /* err says why, until_wall_s says until when */
-    MH_EV_NOTE,            /* worked around something: worth one line */
+    MH_EV_ITEM,    /* not plainly copied: state + reason */
+    MH_EV_WAITING, /* err says why, until_wall_s says until when */
+    MH_EV_NOTE,    /* worked around something: worth one line */
 };
 
 struct mh_event {

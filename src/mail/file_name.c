@@ -49,7 +49,7 @@ static bool needs_escape(const char *raw, size_t len, size_t i, size_t seq,
         return seq == 0;
     if ((c >= 0 && c < 0x20) || c == 0x7f || c == '/' || strchr(naming->special, c))
         return true;
-    if (i == 0 && c == '.')
+    if (i == 0 && (c == '.' || (c == '~' && naming->no_leading_tilde)))
         return true;
     if (c == '.' && naming->extension && is_extension(raw + i + 1, len - i - 1, naming->extension))
         return true;

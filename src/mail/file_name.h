@@ -19,6 +19,7 @@
 struct mh_file_naming {
     const char *special;   /* octets to escape beside '/', control octets and invalid UTF-8 */
     const char *extension; /* NULL, or what must not follow a '.': "mbox" */
+    bool no_leading_tilde; /* a '~' at the start is escaped (Dovecot refuses it) */
     bool no_trailing_dot;  /* a '.' or blank at the end is escaped (other systems drop it) */
     size_t max_bytes;      /* longer names are cut and end in '~' and a digest */
 };

@@ -288,19 +288,6 @@ static void refuse_by_code(struct mh_tls *t, X509_STORE_CTX *ctx, const X509 *le
     }
 }
 
-/* OpenSSL also takes an intermediate without basicConstraints that has keyCertSign; RFC 5280,
- * 6.1.4 (k) does not. The trust anchor itself was chosen by a person. */
-static const X509 *find_no_ca(const X509_STORE_CTX *ctx)
-{
-    const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
-    for (int i = 1; i + 1 < sk_X509_num(chain); i++) {
-        X509 *cert = sk_X509_value(chain, i);
-        if (X509_check_ca(cert) != 1)
-            return cert;
-    }
-    return NULL;
-}
-
 static bool is_pinned(const struct mh_tls *t, const X509 *leaf)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
@@ -331,14 +318,10 @@ static bool verify_chain(struct mh_tls *t, X509_STORE_CTX *ctx, const X509 *leaf
         refuse_by_code(t, ctx, leaf);
         return false;
     }
-    const X509 *no_ca = find_no_ca(ctx);
     read_alt_names(leaf, &names);
-    if (no_ca)
-        refuse_no_ca(t, no_ca, leaf);
-    else if (names.has_nul)
-        refuse_name(t, leaf);
-    else
+    if (!names.has_nul)
         return true;
+    refuse_name(t, leaf);
     X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_REJECTED);
     return false;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The IMAP connector against dialogues that no real server holds: mh-scripted plays the server, line
- * by line, and fails when the client says something else than the script expects. What the connector
- * reports goes into a log that is compared as a whole.
+ * The IMAP connector against dialogues that no real server holds: mh-scripted plays the server,
+ * line by line, and fails when the client says something else than the script expects. What the
+ * connector reports goes into a log that is compared as a whole.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "net/loop.h"
 #include "net/net.h"
 
-/* --- the scripted server ------------------------------------------------------------------------- */
+/* --- the scripted server ---------------------------------------------------------------------- */
 
 struct server {
     char folder[64];
@@ -82,7 +82,7 @@ static void server_stop(struct server *s, const char *name)
     (void)rmdir(s->folder);
 }
 
-/* --- the client ---------------------------------------------------------------------------------- */
+/* --- the client ------------------------------------------------------------------------------- */
 
 struct client {
     unsigned port;
@@ -241,7 +241,8 @@ static int op_list(struct client *c, bool with_status, struct mh_err *err)
     int rc = mh_imap.list(c->session, with_status, &folders, err);
     for (size_t i = 0; rc == 0 && i < folders.n; i++) {
         const struct mh_folder *f = &folders.v[i];
-        mh_buf_addf(&c->log, "%s%s%s%s%s%s", f->path, f->attrs & MH_FOLDER_NOSELECT ? " noselect" : "",
+        mh_buf_addf(&c->log, "%s%s%s%s%s%s", f->path,
+                    f->attrs & MH_FOLDER_NOSELECT ? " noselect" : "",
                     f->attrs & MH_FOLDER_SUBSCRIBED ? " subscribed" : "",
                     f->attrs & MH_FOLDER_FOREIGN ? " foreign" : "", f->role ? " " : "",
                     mh_role_name(f->role));
@@ -361,7 +362,8 @@ static int one_op(struct client *c, const char *op, char *arg, struct mh_err *er
     return MH_EUSAGE;
 }
 
-/* OPS: "select INBOX; fetch 1,2; to Sent; append 1,10". An error is logged and the next one goes on. */
+/* OPS: "select INBOX; fetch 1,2; to Sent; append 1,10". An error is logged and the next one goes
+ * on. */
 static void run_ops(struct client *c)
 {
     char *ops = strdup(c->ops);
@@ -454,7 +456,7 @@ static void play_all(const struct dialogue *dialogues, size_t n)
         play(&dialogues[i]);
 }
 
-/* --- logging in ---------------------------------------------------------------------------------- */
+/* --- logging in ------------------------------------------------------------------------------- */
 
 /* What follows a login where the server has neither ID nor NAMESPACE. */
 #define LOGGED_IN(caps)                                                                            \
@@ -568,11 +570,13 @@ static const struct dialogue logins[] = {
      .log = "open: retry timeout\n"},
     {.name = "what is injected before the login is not used",
      .ops = "list",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hello\n"
-               "S: * LIST () \"/\" injected\nS: * OK [ALERT] call this number\n"
-               "S: * NAMESPACE ((\"evil.\" \".\")) NIL NIL\n"
-               "C: * AUTHENTICATE PLAIN *\n" LOGGED_IN("") "C: * LIST \"\" \"*\"\n"
-               "C: * LSUB \"\" \"*\"\nS: * LIST () \"/\" INBOX\nS: A3 OK\nS: A4 OK\nUNTIL-CLOSE\n",
+     .script =
+         "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hello\n"
+         "S: * LIST () \"/\" injected\nS: * OK [ALERT] call this number\n"
+         "S: * NAMESPACE ((\"evil.\" \".\")) NIL NIL\n"
+         "C: * AUTHENTICATE PLAIN *\n" LOGGED_IN("") "C: * LIST \"\" \"*\"\n"
+                                                     "C: * LSUB \"\" \"*\"\nS: * LIST () \"/\" "
+                                                     "INBOX\nS: A3 OK\nS: A4 OK\nUNTIL-CLOSE\n",
      .log = "INBOX inbox\n"},
 };
 
@@ -581,55 +585,57 @@ Test(imap_dialogue, login)
     play_all(logins, MH_ARRAY_LEN(logins));
 }
 
-/* --- folders --------------------------------------------------------------------------------------- */
+/* --- folders ---------------------------------------------------------------------------------- */
 
 static const struct dialogue folders[] = {
     {.name = "LIST, LSUB and STATUS",
      .ops = "list with-status",
-     .script = LOGIN("") "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\n"
-                         "S: * LIST (\\HasNoChildren) \"/\" inbox\n"
-                         "S: * LIST (\\Noselect) \"/\" Archive\n"
-                         "S: * LIST () \"/\" \"Archive/v 1\"\n"
-                         "S: * LIST () \"/\" Entw&APw-rfe\n"
-                         "S: * LIST () \"/\" a&b\n"
-                         "S+: * LIST () \"/\" {8}\\r\\nline\\r\\n2!\\r\\n\n"
-                         "S: * LIST () NIL flat/one\n"
-                         "S: * LIST (\\Sent) \"/\" \"Sent/\"\n"
-                         "S: * LIST () \"/\" Sent\n"
-                         "S: A3 OK\n"
-                         "S: * LSUB () \"/\" Entw&APw-rfe\nS: * LSUB () \"/\" Gone\n"
-                         "S: * LSUB () \"/\" INBOX\nS: A4 OK\n"
-                         "C: * STATUS \"INBOX\" (MESSAGES UIDNEXT UIDVALIDITY)\n"
-                         "C: * STATUS \"Archive/v 1\" *\nC: * STATUS \"Entw&APw-rfe\" *\n"
-                         "C: * STATUS \"a&b\" *\nC: * STATUS {8}\nC:  (MESS*\nC: * STATUS \"flat/one\" *\n"
-                         "C: * STATUS \"Sent/\" *\nC: * STATUS \"Sent\" *\n"
-                         "S: * STATUS Inbox (MESSAGES 5 UIDNEXT 9 UIDVALIDITY 1)\nS: A5 OK\n"
-                         "S: * STATUS \"Archive/v 1\" (UIDNEXT 2 MESSAGES 3)\nS: A6 OK\n"
-                         "S: * STATUS Elsewhere (MESSAGES 99)\nS: A7 NO no\nS: A8 OK\nS: A9 OK\n"
-                         "S: A10 OK\nS: A11 OK\nS: * STATUS Sent (MESSAGES x)\nS: A12 OK\n"
-                         "UNTIL-CLOSE\n",
+     .script = LOGIN(
+         "") "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\n"
+             "S: * LIST (\\HasNoChildren) \"/\" inbox\n"
+             "S: * LIST (\\Noselect) \"/\" Archive\n"
+             "S: * LIST () \"/\" \"Archive/v 1\"\n"
+             "S: * LIST () \"/\" Entw&APw-rfe\n"
+             "S: * LIST () \"/\" a&b\n"
+             "S+: * LIST () \"/\" {8}\\r\\nline\\r\\n2!\\r\\n\n"
+             "S: * LIST () NIL flat/one\n"
+             "S: * LIST (\\Sent) \"/\" \"Sent/\"\n"
+             "S: * LIST () \"/\" Sent\n"
+             "S: A3 OK\n"
+             "S: * LSUB () \"/\" Entw&APw-rfe\nS: * LSUB () \"/\" Gone\n"
+             "S: * LSUB () \"/\" INBOX\nS: A4 OK\n"
+             "C: * STATUS \"INBOX\" (MESSAGES UIDNEXT UIDVALIDITY)\n"
+             "C: * STATUS \"Archive/v 1\" *\nC: * STATUS \"Entw&APw-rfe\" *\n"
+             "C: * STATUS \"a&b\" *\nC: * STATUS {8}\nC:  (MESS*\nC: * STATUS \"flat/one\" *\n"
+             "C: * STATUS \"Sent/\" *\nC: * STATUS \"Sent\" *\n"
+             "S: * STATUS Inbox (MESSAGES 5 UIDNEXT 9 UIDVALIDITY 1)\nS: A5 OK\n"
+             "S: * STATUS \"Archive/v 1\" (UIDNEXT 2 MESSAGES 3)\nS: A6 OK\n"
+             "S: * STATUS Elsewhere (MESSAGES 99)\nS: A7 NO no\nS: A8 OK\nS: A9 OK\n"
+             "S: A10 OK\nS: A11 OK\nS: * STATUS Sent (MESSAGES x)\nS: A12 OK\n"
+             "UNTIL-CLOSE\n",
      .log = "INBOX subscribed inbox 5\n%53ent sent\nArchive noselect\nArchive/v 1 3\n"
-            "Entw\xc3\xbcrfe subscribed\nSent 0\na%26" "b\nflat%2Fone\nline%0D%0A2!\n"},
+            "Entw\xc3\xbcrfe subscribed\nSent 0\na%26"
+            "b\nflat%2Fone\nline%0D%0A2!\n"},
     {.name = "everything in one command, and namespaces",
      .ops = "list with-status",
-     .script =
-         HELLO "C: * AUTHENTICATE *\n"
-               "S: $TAG OK [CAPABILITY IMAP4rev1 NAMESPACE LIST-EXTENDED LIST-STATUS SPECIAL-USE "
-               "STATUS=SIZE CONDSTORE ID] in\n"
-               "C: * ID (*mailhaul*)\nC: * NAMESPACE\n"
-               "S: * ID (\"name\" \"Dovecot\")\nS: A2 OK\n"
-               "S: * NAMESPACE ((\"INBOX.\" \".\")) ((\"user.\" \".\")) ((\"Public.\" \".\"))\n"
-               "S: A3 OK\n"
-               "C: * LIST \"\" \"*\" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (MESSAGES UIDNEXT "
-               "UIDVALIDITY HIGHESTMODSEQ SIZE))\n"
-               "S: * LIST (\\Subscribed) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\n"
-               "S: * LIST (\\HasNoChildren \\Trash) \".\" INBOX.Papierkorb (OLDNAME (\"x\"))\n"
-               "S: * STATUS INBOX.Papierkorb (MESSAGES 2)\n"
-               "S: * LIST (\\NonExistent) \".\" INBOX.A\nS: * LIST () \".\" INBOX.A.B\n"
-               "S: * STATUS INBOX.A.B (MESSAGES 3)\nS: * LIST () \".\" INBOX.INBOX\n"
-               "S: * STATUS INBOX.INBOX (MESSAGES 4)\n"
-               "S: * LIST () \".\" user.bert.Sent\nS: * LIST () \".\" Public.A\n"
-               "S: A4 OK\nUNTIL-CLOSE\n",
+     .script = HELLO
+     "C: * AUTHENTICATE *\n"
+     "S: $TAG OK [CAPABILITY IMAP4rev1 NAMESPACE LIST-EXTENDED LIST-STATUS SPECIAL-USE "
+     "STATUS=SIZE CONDSTORE ID] in\n"
+     "C: * ID (*mailhaul*)\nC: * NAMESPACE\n"
+     "S: * ID (\"name\" \"Dovecot\")\nS: A2 OK\n"
+     "S: * NAMESPACE ((\"INBOX.\" \".\")) ((\"user.\" \".\")) ((\"Public.\" \".\"))\n"
+     "S: A3 OK\n"
+     "C: * LIST \"\" \"*\" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (MESSAGES UIDNEXT "
+     "UIDVALIDITY HIGHESTMODSEQ SIZE))\n"
+     "S: * LIST (\\Subscribed) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\n"
+     "S: * LIST (\\HasNoChildren \\Trash) \".\" INBOX.Papierkorb (OLDNAME (\"x\"))\n"
+     "S: * STATUS INBOX.Papierkorb (MESSAGES 2)\n"
+     "S: * LIST (\\NonExistent) \".\" INBOX.A\nS: * LIST () \".\" INBOX.A.B\n"
+     "S: * STATUS INBOX.A.B (MESSAGES 3)\nS: * LIST () \".\" INBOX.INBOX\n"
+     "S: * STATUS INBOX.INBOX (MESSAGES 4)\n"
+     "S: * LIST () \".\" user.bert.Sent\nS: * LIST () \".\" Public.A\n"
+     "S: A4 OK\nUNTIL-CLOSE\n",
      .log = "INBOX subscribed inbox 1\nINBOX/INBOX 4\nA noselect\nA/B 3\nPapierkorb trash 2\n"
             "Public/A foreign\nuser/bert/Sent foreign\n"},
     {.name = "names that differ in the case of INBOX only stay apart",
@@ -643,21 +649,21 @@ static const struct dialogue folders[] = {
     {.name = "create: parents, another spelling, what is there already",
      .ops = "create A/B; create a*b; create There; create Case; create No",
      .script = LOGIN("")
-         /* refused although nothing is wrong with the name: the parent is missing */
-         "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A3 NO no parent\nS: A4 OK\n"
-         "C: * CREATE \"A\"\nC: * LIST \"\" \"A\"\nS: A5 OK\nS: * LIST () \"/\" A\nS: A6 OK\n"
-         "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A7 OK\nS: * LIST () \"/\" A/B\nS: A8 OK\n"
-         /* the second form of the name */
-         "C: * CREATE \"a*b\"\nC: * LIST *\nS: A9 NO [CANNOT] no stars\nS: * LIST () \"/\" axb\n"
-         "S: A10 OK\nC: * CREATE \"a*b\"\nC: * LIST *\nS: A11 NO [CANNOT] no stars\nS: A12 OK\n"
-         "C: * CREATE \"a%2Ab\"\nC: * LIST *\nS: A13 OK\nS: * LIST () \"/\" \"a%2Ab\"\nS: A14 OK\n"
-         /* adopted, in words that say nothing */
-         "C: * CREATE \"There\"\nC: * LIST \"\" \"There\"\nS: A15 NO hm\n"
-         "S: * LIST () \"/\" There\nS: A16 OK\n"
-         "C: * CREATE \"Case\"\nC: * LIST \"\" \"Case\"\nS: A17 NO [ALREADYEXISTS] there\n"
-         "S: * LIST () \"/\" cASE\nS: A18 OK\n"
-         "REPEAT 4\nC: * CREATE *\nSET T $TAG\nC: * LIST *\nS: $T NO [NOPERM] not here\nS: $TAG OK\n"
-         "END\nUNTIL-CLOSE\n",
+     /* refused although nothing is wrong with the name: the parent is missing */
+     "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A3 NO no parent\nS: A4 OK\n"
+     "C: * CREATE \"A\"\nC: * LIST \"\" \"A\"\nS: A5 OK\nS: * LIST () \"/\" A\nS: A6 OK\n"
+     "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A7 OK\nS: * LIST () \"/\" A/B\nS: A8 OK\n"
+     /* the second form of the name */
+     "C: * CREATE \"a*b\"\nC: * LIST *\nS: A9 NO [CANNOT] no stars\nS: * LIST () \"/\" axb\n"
+     "S: A10 OK\nC: * CREATE \"a*b\"\nC: * LIST *\nS: A11 NO [CANNOT] no stars\nS: A12 OK\n"
+     "C: * CREATE \"a%2Ab\"\nC: * LIST *\nS: A13 OK\nS: * LIST () \"/\" \"a%2Ab\"\nS: A14 OK\n"
+     /* adopted, in words that say nothing */
+     "C: * CREATE \"There\"\nC: * LIST \"\" \"There\"\nS: A15 NO hm\n"
+     "S: * LIST () \"/\" There\nS: A16 OK\n"
+     "C: * CREATE \"Case\"\nC: * LIST \"\" \"Case\"\nS: A17 NO [ALREADYEXISTS] there\n"
+     "S: * LIST () \"/\" cASE\nS: A18 OK\n"
+     "REPEAT 4\nC: * CREATE *\nSET T $TAG\nC: * LIST *\nS: $T NO [NOPERM] not here\nS: $TAG OK\n"
+     "END\nUNTIL-CLOSE\n",
      .log = "created A/B as A/B\ncreated a%252Ab as a%2Ab\ncreated There as There\n"
             "created cASE as cASE\ncreate: folder no-permission ([NOPERM] not here)\n"},
     {.name = "create asks to wait",
@@ -667,18 +673,24 @@ static const struct dialogue folders[] = {
      .log = "create: later unavailable ([INUSE] busy)\n"},
     {.name = "rights, quota, annotations",
      .ops = "rights A; quota; metadata A; annotate A",
-     .script = LOGIN("ACL QUOTA METADATA")
-         "C: * GETACL \"A\"\nS: * ACL A anna lrswi \"group one\" lr \"\" NIL\nS: $TAG OK\n"
-         "C: * GETQUOTAROOT \"INBOX\"\nS: * QUOTAROOT INBOX a b\n"
-         "S: * QUOTA a (STORAGE 10 100 MESSAGE 1 2)\nS: * QUOTA b (STORAGE 20 50)\n"
-         "S: * QUOTA c (MESSAGE 1 2)\nS: * QUOTA d ()\nS: $TAG OK\n"
-         "C: * GETMETADATA (DEPTH infinity MAXSIZE 1048576) \"A\" (/private /shared)\n"
-         "S: * METADATA A /shared/x\n"
-         "S+: * METADATA A (/private/comment {4}\\r\\na\\r\\nb /shared/x NIL /shared/y \"z\")\\r\\n\n"
-         "S: $TAG OK\n"
-         "C: * SETMETADATA \"A\" (\"/private/comment\" {4}\nC: )\nS: A6 NO [NOPERM] no\nUNTIL-CLOSE\n",
-     .log = "anna lrswi\ngroup one lr\nquota 1 20480 of 51200\n/private/comment=a\r\nb\n/shared/y=z\n"
-            "annotate: folder no-permission ([NOPERM] no)\n"},
+     .script =
+         LOGIN("ACL QUOTA METADATA") "C: * GETACL \"A\"\nS: * ACL A anna lrswi \"group one\" lr "
+                                     "\"\" NIL\nS: $TAG OK\n"
+                                     "C: * GETQUOTAROOT \"INBOX\"\nS: * QUOTAROOT INBOX a b\n"
+                                     "S: * QUOTA a (STORAGE 10 100 MESSAGE 1 2)\nS: * QUOTA b "
+                                     "(STORAGE 20 50)\n"
+                                     "S: * QUOTA c (MESSAGE 1 2)\nS: * QUOTA d ()\nS: $TAG OK\n"
+                                     "C: * GETMETADATA (DEPTH infinity MAXSIZE 1048576) \"A\" "
+                                     "(/private /shared)\n"
+                                     "S: * METADATA A /shared/x\n"
+                                     "S+: * METADATA A (/private/comment {4}\\r\\na\\r\\nb "
+                                     "/shared/x NIL /shared/y \"z\")\\r\\n\n"
+                                     "S: $TAG OK\n"
+                                     "C: * SETMETADATA \"A\" (\"/private/comment\" {4}\nC: )\nS: "
+                                     "A6 NO [NOPERM] no\nUNTIL-CLOSE\n",
+     .log =
+         "anna lrswi\ngroup one lr\nquota 1 20480 of 51200\n/private/comment=a\r\nb\n/shared/y=z\n"
+         "annotate: folder no-permission ([NOPERM] no)\n"},
     {.name = "what the server has not got",
      .ops = "rights A; quota; metadata A",
      .script = LOGIN("") "UNTIL-CLOSE\n",
@@ -690,65 +702,64 @@ Test(imap_dialogue, folders)
     play_all(folders, MH_ARRAY_LEN(folders));
 }
 
-/* --- reading ------------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 #define OPENED                                                                                     \
     "C: * EXAMINE \"INBOX\"\nS: * FLAGS (\\Seen kw)\nS: * 9 EXISTS\n"                              \
     "S: * OK [UIDVALIDITY 7]\nS: * OK [UIDNEXT 100]\n"                                             \
     "S: * OK [PERMANENTFLAGS (\\Seen kw $Forwarded \\*)]\nS: $TAG OK [READ-ONLY]\n"
-#define READING LOGIN("") OPENED
+#define READING  LOGIN("") OPENED
 #define SELECTED "selected 9 messages, next 100, kw $Forwarded*\n"
 
 static const struct dialogue readings[] = {
     {.name = "scan: order, repeats, last message, broken dates, unsolicited flags",
      .ops = "select INBOX; scan 5",
      .script = READING
-         "C: * UID FETCH 5:* (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
-         "S: * 3 FETCH (UID 4 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 9)\n"
-         "S: * 6 FETCH (UID 8 FLAGS (\\Seen \\Recent $Forwarded b a) INTERNALDATE \"17-Jul-1996 "
-         "02:44:25 -0700\" RFC822.SIZE 4294967297 X-GM-MSGID 12)\n"
-         "S: * 5 FETCH (FLAGS (\\Deleted) UID 6)\n"
-         "S: * 5 FETCH (RFC822.SIZE 10 INTERNALDATE \"31-Feb-1996 99:99:99 +9999\" UID 6 FLAGS "
-         "(\\DELETED))\n"
-         "S: * 6 FETCH (UID 8 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 11)\n"
-         "S: $TAG OK\nUNTIL-CLOSE\n",
+     "C: * UID FETCH 5:* (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+     "S: * 3 FETCH (UID 4 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 9)\n"
+     "S: * 6 FETCH (UID 8 FLAGS (\\Seen \\Recent $Forwarded b a) INTERNALDATE \"17-Jul-1996 "
+     "02:44:25 -0700\" RFC822.SIZE 4294967297 X-GM-MSGID 12)\n"
+     "S: * 5 FETCH (FLAGS (\\Deleted) UID 6)\n"
+     "S: * 5 FETCH (RFC822.SIZE 10 INTERNALDATE \"31-Feb-1996 99:99:99 +9999\" UID 6 FLAGS "
+     "(\\DELETED))\n"
+     "S: * 6 FETCH (UID 8 FLAGS () INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 11)\n"
+     "S: $TAG OK\nUNTIL-CLOSE\n",
      .log = SELECTED "6 10 8 () -\n8 11 0 () 1996-07-17T02:44:25-07:00\n"},
     {.name = "scan: messages that the server leaves out are found",
      .ops = "select INBOX; scan 1",
      .script = READING
-         "C: * UID FETCH 1:* *\n"
-         "S: * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 5)\nS: $TAG NO some messages could not be FETCHed\n"
-         "C: * UID SEARCH 1:9\nS: * SEARCH 1 2 3\nS: $TAG OK\n"
-         "C: * UID FETCH 2:3 *\nS: * 2 FETCH (UID 2 FLAGS () RFC822.SIZE 6)\nS: $TAG NO again\n"
-         "UNTIL-CLOSE\n",
+     "C: * UID FETCH 1:* *\n"
+     "S: * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 5)\nS: $TAG NO some messages could not be FETCHed\n"
+     "C: * UID SEARCH 1:9\nS: * SEARCH 1 2 3\nS: $TAG OK\n"
+     "C: * UID FETCH 2:3 *\nS: * 2 FETCH (UID 2 FLAGS () RFC822.SIZE 6)\nS: $TAG NO again\n"
+     "UNTIL-CLOSE\n",
      .log = SELECTED "1 5 0 () -\n2 6 0 () -\n3 0 0 () -\n"},
     {.name = "fetch: order, what was not asked, what comes twice, what is gone, what is empty",
      .ops = "select INBOX; fetch 1,2,3,4,5,6",
-     .script = READING
-         "C: * UID FETCH 1:6 (UID BODY.PEEK[])\n"
-         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
-         "S+: * 9 FETCH (UID 77 BODY[] {3}\\r\\nbad)\\r\\n\n"
-         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\nbad)\\r\\n\n"
-         "S: * 2 FETCH (FLAGS (\\Seen) UID 2)\n"
-         "S+: * 2 FETCH (UID 2 BODY[HEADER] {3}\\r\\nbad)\\r\\n\n"
-         "S+: * 2 FETCH (UID 2 BODY[] \\\"t\\\\\\\"o\\\")\\r\\n\n"
-         "S+: * 3 FETCH (UID 3 BODY[] NIL)\\r\\n\n"
-         "S+: * 4 FETCH (UID 4 BODY[] {0}\\r\\n)\\r\\n\n"
-         "S: * 12 EXISTS\nS: * OK [ALERT] hm\n"
-         "S: * 6 EXPUNGE\n"
-         "S: $TAG OK\nUNTIL-CLOSE\n",
+     .script = READING "C: * UID FETCH 1:6 (UID BODY.PEEK[])\n"
+                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+                       "S+: * 9 FETCH (UID 77 BODY[] {3}\\r\\nbad)\\r\\n\n"
+                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\nbad)\\r\\n\n"
+                       "S: * 2 FETCH (FLAGS (\\Seen) UID 2)\n"
+                       "S+: * 2 FETCH (UID 2 BODY[HEADER] {3}\\r\\nbad)\\r\\n\n"
+                       "S+: * 2 FETCH (UID 2 BODY[] \\\"t\\\\\\\"o\\\")\\r\\n\n"
+                       "S+: * 3 FETCH (UID 3 BODY[] NIL)\\r\\n\n"
+                       "S+: * 4 FETCH (UID 4 BODY[] {0}\\r\\n)\\r\\n\n"
+                       "S: * 12 EXISTS\nS: * OK [ALERT] hm\n"
+                       "S: * 6 EXPUNGE\n"
+                       "S: $TAG OK\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\n2[3]t\"o.\nmissed 3: item unreadable\n4[0].\n"
                      "missed 5: item vanished\nmissed 6: item vanished\n"},
     {.name = "fetch: the UID behind the body",
      .ops = "select INBOX; fetch 1,2,3",
      .script = READING
-         "C: * UID FETCH 1:3 (UID BODY.PEEK[])\n"
-         "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 1)\\r\\n\n"
-         "S+: * 2 FETCH (BODY[] {3}\\r\\ntwo UID 2)\\r\\n\nS: $TAG OK\n"
-         "C: * UID FETCH 1 (UID BODY.PEEK[])\nC: * UID FETCH 2 (UID BODY.PEEK[])\n"
-         "C: * UID FETCH 3 (UID BODY.PEEK[])\n"
-         "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 1)\\r\\n\nS: A5 OK\n"
-         "S+: * 2 FETCH (BODY[] {3}\\r\\ntwo UID 2)\\r\\n\nS: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
+     "C: * UID FETCH 1:3 (UID BODY.PEEK[])\n"
+     "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 1)\\r\\n\n"
+     "S+: * 2 FETCH (BODY[] {3}\\r\\ntwo UID 2)\\r\\n\nS: $TAG OK\n"
+     "C: * UID FETCH 1 (UID BODY.PEEK[])\nC: * UID FETCH 2 (UID BODY.PEEK[])\n"
+     "C: * UID FETCH 3 (UID BODY.PEEK[])\n"
+     "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 1)\\r\\n\nS: A5 OK\n"
+     "S+: * 2 FETCH (BODY[] {3}\\r\\ntwo UID 2)\\r\\n\nS: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\n2[3]two.\nmissed 3: item vanished\n"},
     {.name = "fetch: another message than the one that was asked for",
      .ops = "select INBOX; fetch 1:300000",
@@ -757,28 +768,28 @@ static const struct dialogue readings[] = {
      .log = SELECTED "1[3]onemissed 1: retry connection-lost\nfetch: mailbox\n"},
     {.name = "fetch: a culprit is found and the others come",
      .ops = "select INBOX; fetch 1,2,3,9",
-     .script = READING
-         "C: * UID FETCH 1:3,9 *\n"
-         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO [SERVERBUG] broken\n"
-         "UNTIL-CLOSE\n",
+     .script =
+         READING "C: * UID FETCH 1:3,9 *\n"
+                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO [SERVERBUG] broken\n"
+                 "UNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\nfetch: later unavailable ([SERVERBUG] broken)\n"},
     {.name = "fetch: a culprit is found by asking one by one",
      .ops = "select INBOX; fetch 1,2,3,9",
-     .script = READING
-         "C: * UID FETCH 1:3,9 *\n"
-         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO message is corrupt\n"
-         "C: * UID FETCH 2 *\nC: * UID FETCH 3 *\nC: * UID FETCH 9 *\n"
-         "S: A5 NO message is corrupt\n"
-         "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: A6 OK\n"
-         "S: A7 NO [EXPUNGEISSUED] gone\nUNTIL-CLOSE\n",
+     .script =
+         READING "C: * UID FETCH 1:3,9 *\n"
+                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO message is corrupt\n"
+                 "C: * UID FETCH 2 *\nC: * UID FETCH 3 *\nC: * UID FETCH 9 *\n"
+                 "S: A5 NO message is corrupt\n"
+                 "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: A6 OK\n"
+                 "S: A7 NO [EXPUNGEISSUED] gone\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\nmissed 2: item unreadable (message is corrupt)\n3[5]three.\n"
                      "missed 9: item vanished ([EXPUNGEISSUED] gone)\n"},
     {.name = "fetch: cut through, two commands on their way",
      .ops = "select INBOX; fetch 1:3000000,2:3000000,3:3000000,4:5",
      .script = READING
-         "C: * UID FETCH 1 *\nC: * UID FETCH 2 *\nREJECT * UID FETCH 4 *\n"
-         "S+: * 1 FETCH (UID 1 BODY[] {300000}\\r\\n\nLITERAL 300000\nS+: )\\r\\n\nS: A4 OK\n"
-         "C: * UID FETCH 3 *\nCLOSE\n",
+     "C: * UID FETCH 1 *\nC: * UID FETCH 2 *\nREJECT * UID FETCH 4 *\n"
+     "S+: * 1 FETCH (UID 1 BODY[] {300000}\\r\\n\nLITERAL 300000\nS+: )\\r\\n\nS: A4 OK\n"
+     "C: * UID FETCH 3 *\nCLOSE\n",
      .log = SELECTED "1[300000]=300000.\nfetch: retry\n"},
     {.name = "fetch: cut in the middle of a body",
      .ops = "select INBOX; fetch 1,2; fetch 2",
@@ -787,22 +798,25 @@ static const struct dialogue readings[] = {
      .log = SELECTED "1[9]onemissed 1: retry connection-lost\nfetch: retry\nfetch: retry\n"},
     {.name = "fetch: BYE in between",
      .ops = "select INBOX; fetch 1,2; fetch 2",
-     .script = READING "C: * UID FETCH 1:2 *\n"
-                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
-                       "S: * BYE Too many requests. Suggested Backoff Time: 60000 milliseconds\nCLOSE\n",
-     .log = SELECTED
-     "1[3]one.\nfetch: later throttled after 60000 (Too many requests. Suggested Backoff Time: 60000 "
-     "milliseconds)\nfetch: retry throttled after 60000 (Too many requests. Suggested Backoff Time: "
-     "60000 milliseconds)\n"},
+     .script =
+         READING "C: * UID FETCH 1:2 *\n"
+                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+                 "S: * BYE Too many requests. Suggested Backoff Time: 60000 milliseconds\nCLOSE\n",
+     .log = SELECTED "1[3]one.\nfetch: later throttled after 60000 (Too many requests. Suggested "
+                     "Backoff Time: 60000 "
+                     "milliseconds)\nfetch: retry throttled after 60000 (Too many requests. "
+                     "Suggested Backoff Time: "
+                     "60000 milliseconds)\n"},
     {.name = "fetch: the sink has enough, the rest runs out and the session lives",
      .ops = "select INBOX; fetch 1,2,3; fetch 9",
      .sink_fails_at = 2,
-     .script = READING "C: * UID FETCH 1:3 *\n"
-                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
-                       "S+: * 2 FETCH (UID 2 BODY[] {3}\\r\\ntwo)\\r\\n\n"
-                       "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: $TAG OK\n"
-                       "C: * UID FETCH 9 *\n"
-                       "S+: * 9 FETCH (UID 9 BODY[] {4}\\r\\nnine)\\r\\n\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .script =
+         READING "C: * UID FETCH 1:3 *\n"
+                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+                 "S+: * 2 FETCH (UID 2 BODY[] {3}\\r\\ntwo)\\r\\n\n"
+                 "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: $TAG OK\n"
+                 "C: * UID FETCH 9 *\n"
+                 "S+: * 9 FETCH (UID 9 BODY[] {4}\\r\\nnine)\\r\\n\nS: $TAG OK\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\nfetch: item\n9[4]nine.\n"},
     {.name = "fetch: silence in the middle of a body",
      .ops = "select INBOX; fetch 1",
@@ -827,10 +841,10 @@ Test(imap_dialogue, reading)
     play_all(readings, MH_ARRAY_LEN(readings));
 }
 
-/* --- appending ------------------------------------------------------------------------------------------- */
+/* --- appending -------------------------------------------------------------------------------- */
 
 #define SINGLE LOGIN("LITERAL+ UIDPLUS")
-#define MULTI LOGIN("LITERAL+ UIDPLUS MULTIAPPEND")
+#define MULTI  LOGIN("LITERAL+ UIDPLUS MULTIAPPEND")
 
 static const struct dialogue appends[] = {
     {.name = "one by one, none waits for the answer before",
@@ -840,8 +854,9 @@ static const struct dialogue appends[] = {
      .log = "#1=41/7\n#2: item too-big ([TOOBIG] no)\n"},
     {.name = "a batch: UIDs in its order",
      .ops = "to A; append 1,3; append 2,4; append 3,5; cut; append 4,1; flush",
-     .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {4+}\nC:  {5+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"
-                     "S: A3 OK [APPENDUID 7 41:42,50]\nS: A4 OK [APPENDUID 7 51:52]\nUNTIL-CLOSE\n",
+     .script =
+         MULTI "C: * APPEND \"A\" {3+}\nC:  {4+}\nC:  {5+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"
+               "S: A3 OK [APPENDUID 7 41:42,50]\nS: A4 OK [APPENDUID 7 51:52]\nUNTIL-CLOSE\n",
      .log = "#1=41/7\n#2=42/7\n#3=50/7\n#4=0/0\n"},
     {.name = "a batch is refused: none of it is stored",
      .ops = "to A; append 1,3; append 2,4; cut; append 3,1; cut; append 4,1; append 5,1; flush",
@@ -855,19 +870,22 @@ static const struct dialogue appends[] = {
             "#4: later over-quota ([OVERQUOTA] full)\n#5: later over-quota ([OVERQUOTA] full)\n"},
     {.name = "no octets: a command of its own",
      .ops = "to A; append 1,3; append 2,0; append 3,4; flush",
-     .script = MULTI "C: * APPEND \"A\" {3+}\nC: \nC: * APPEND \"A\" {0+}\nC: \n"
-                     "C: * APPEND \"A\" {4+}\nC: \nS: A3 OK\nS: A4 NO zero\nS: A5 OK\nUNTIL-CLOSE\n",
+     .script =
+         MULTI "C: * APPEND \"A\" {3+}\nC: \nC: * APPEND \"A\" {0+}\nC: \n"
+               "C: * APPEND \"A\" {4+}\nC: \nS: A3 OK\nS: A4 NO zero\nS: A5 OK\nUNTIL-CLOSE\n",
      .log = "#1=0/0\n#2: item refused (zero)\n#3=0/0\n"},
     {.name = "a command in between ends the batch",
      .ops = "to A; append 1,3; quota; append 2,4; flush",
-     .script = LOGIN("LITERAL+ MULTIAPPEND QUOTA")
-         "C: * APPEND \"A\" {3+}\nC: \nC: * GETQUOTAROOT *\nS: A3 OK\nS: A4 OK\n"
-         "C: * APPEND \"A\" {4+}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("LITERAL+ MULTIAPPEND QUOTA") "C: * APPEND \"A\" {3+}\nC: \nC: * GETQUOTAROOT *\nS: "
+                                             "A3 OK\nS: A4 OK\n"
+                                             "C: * APPEND \"A\" {4+}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
      .log = "#1=0/0\nquota 0 0 of 0\n#2=0/0\n"},
     {.name = "synchronising literals",
      .ops = "to A; append 1,3; append 2,4; flush",
-     .script = LOGIN("UIDPLUS") "C: * APPEND \"A\" {3}\nC: \nS: A3 OK [APPENDUID 7 1]\n"
-                                "C: * APPEND \"A\" {4}\nC: \nS: A4 OK [APPENDUID 7 2]\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("UIDPLUS") "C: * APPEND \"A\" {3}\nC: \nS: A3 OK [APPENDUID 7 1]\n"
+                          "C: * APPEND \"A\" {4}\nC: \nS: A4 OK [APPENDUID 7 2]\nUNTIL-CLOSE\n",
      .log = "#1=1/7\n#2=2/7\n"},
     {.name = "LITERAL-: above 4096 octets the server is asked",
      .ops = "to A; append 1,4096; append 2,4097; flush",
@@ -883,10 +901,10 @@ static const struct dialogue appends[] = {
             "#3=0/0\n"},
     {.name = "a batch ends at a literal that is not let in",
      .ops = "to A; append 1,3; append 2,4; append 3,5; append 4,6; append 5,1; flush",
-     .script = LOGIN("MULTIAPPEND")
-         "C: * APPEND \"A\" {3}\nNOCONT\nC:  {4}\nS: A3 NO [TOOBIG] big\n"
-         "NOCONT off\nC: * APPEND \"A\" {5}\nNOCONT\nC:  {6}\nS: A4 NO bad header\n"
-         "NOCONT off\nC: * APPEND \"A\" {1}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+     .script = LOGIN(
+         "MULTIAPPEND") "C: * APPEND \"A\" {3}\nNOCONT\nC:  {4}\nS: A3 NO [TOOBIG] big\n"
+                        "NOCONT off\nC: * APPEND \"A\" {5}\nNOCONT\nC:  {6}\nS: A4 NO bad header\n"
+                        "NOCONT off\nC: * APPEND \"A\" {1}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
      .log = "#1: split too-big ([TOOBIG] big)\nappend: item too-big ([TOOBIG] big)\n"
             "#3: split refused (bad header)\n#4: split refused (bad header)\n#5=0/0\n"},
     {.name = "refused while it is still being written",

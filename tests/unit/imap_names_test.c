@@ -6,7 +6,8 @@
 #include "connectors/imap/imap_priv.h"
 
 #define A100                                                                                       \
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" \
+    "aaaaaaaa"
 #define U10 "\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc"
 
 static struct imap_names names_of(const char *prefix, char separator, enum imap_family family,
@@ -64,15 +65,14 @@ static const struct {
 Test(imap_names, to_path)
 {
     for (size_t i = 0; i < MH_ARRAY_LEN(to_path_cases); i++) {
-        struct imap_names n =
-            names_of(to_path_cases[i].prefix, to_path_cases[i].separator, IMAP_ANY, to_path_cases[i].utf8);
+        struct imap_names n = names_of(to_path_cases[i].prefix, to_path_cases[i].separator,
+                                       IMAP_ANY, to_path_cases[i].utf8);
         struct mh_buf path = MH_BUF_INIT;
         bool has = imap_name_to_path(&n, n.separator, true, to_path_cases[i].native,
                                      strlen(to_path_cases[i].native), &path);
         cr_expect_eq(has, to_path_cases[i].path != NULL, "%s", to_path_cases[i].name);
         if (to_path_cases[i].path)
-            cr_expect_str_eq(mh_buf_str(&path), to_path_cases[i].path, "%s",
-                             to_path_cases[i].name);
+            cr_expect_str_eq(mh_buf_str(&path), to_path_cases[i].path, "%s", to_path_cases[i].name);
         mh_buf_done(&path);
     }
 }
@@ -102,8 +102,8 @@ static const struct {
     {"INBOX below INBOX", "INBOX.", '.', IMAP_CYRUS, IMAP_NAME_AS_IS, "INBOX/INBOX", "INBOX.INBOX"},
     {"INBOX below INBOX at Dovecot", "INBOX.", '.', IMAP_DOVECOT, IMAP_NAME_AS_IS, "INBOX/INBOX",
      "INBOX.%49NBOX"},
-    {"INBOX below INBOX and a child", "INBOX.", '.', IMAP_DOVECOT, IMAP_NAME_AS_IS,
-     "INBOX/INBOX/a", "INBOX.INBOX.INBOX.a"},
+    {"INBOX below INBOX and a child", "INBOX.", '.', IMAP_DOVECOT, IMAP_NAME_AS_IS, "INBOX/INBOX/a",
+     "INBOX.INBOX.INBOX.a"},
     {"child of the inbox", "", '/', IMAP_ANY, IMAP_NAME_AS_IS, "INBOX/Old", "INBOX/Old"},
     {"a folder that would be the inbox", "", '/', IMAP_ANY, IMAP_NAME_AS_IS, "inbox", "%69nbox"},
     {"the same below a prefix", "INBOX.", '.', IMAP_CYRUS, IMAP_NAME_AS_IS, "inbox", "INBOX.inbox"},
@@ -131,13 +131,11 @@ static const struct {
     {"a percent sign alone", "", '/', IMAP_ANY, IMAP_NAME_AS_IS, "100% sure", "100% sure"},
     {"trailing blank", "", '/', IMAP_ANY, IMAP_NAME_AS_IS, "Old ", "Old "},
     {"no hierarchy", "", '\0', IMAP_ANY, IMAP_NAME_AS_IS, "a/b", "a%2Fb"},
-    {"strict", "", '/', IMAP_ANY, IMAP_NAME_STRICT, "a*b/ c (d)/e-f_g",
-     "a%2Ab/%20c %28d%29/e-f_g"},
+    {"strict", "", '/', IMAP_ANY, IMAP_NAME_STRICT, "a*b/ c (d)/e-f_g", "a%2Ab/%20c %28d%29/e-f_g"},
     {"strict keeps what is not ASCII", "", '/', IMAP_ANY, IMAP_NAME_STRICT, "\xc3\xbc", "&APw-"},
     {"short escapes without %", "", '/', IMAP_ANY, IMAP_NAME_SHORT, "a*b", "a=2Ab"},
     {"too long for a file system", "", '/', IMAP_ANY, IMAP_NAME_AS_IS, A100 A100 A100,
-     A100 A100
-     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-9835fa6b"},
+     A100 A100 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-9835fa6b"},
     {"too long as a whole", "INBOX.", '.', IMAP_COURIER, IMAP_NAME_AS_IS, A100 "/" A100 "/" A100,
      "INBOX." A100 "." A100 ".cut-5b9aadfd"},
 };
@@ -185,18 +183,19 @@ Test(imap_names, cuts_fit_at_every_length)
     mh_buf_done(&path);
 }
 
-/* Two paths never get one name, and what has one name on its way out has one path on its way back. */
+/* Two paths never get one name, and what has one name on its way out has one path on its way back.
+ */
 Test(imap_names, no_two_paths_get_one_name)
 {
-    static const char *const parts[] = {"a",    "a%2Fb", "a%252Fb", "a.b", "a%252Eb", "%2569nbox",
-                                        "inbox", "Inbox", "INBOX",   "%00", "%2500",   "a%25",
-                                        "a=2Eb", "a=3D2Eb", "~",     "%257E"};
+    static const char *const parts[] = {
+        "a",     "a%2Fb", "a%252Fb", "a.b",  "a%252Eb", "%2569nbox", "inbox", "Inbox",
+        "INBOX", "%00",   "%2500",   "a%25", "a=2Eb",   "a=3D2Eb",   "~",     "%257E"};
     static const struct {
         const char *prefix;
         char separator;
         enum imap_family family;
     } servers[] = {
-        {"", '/', IMAP_ANY},     {"", '.', IMAP_DOVECOT},       {"INBOX.", '.', IMAP_COURIER},
+        {"", '/', IMAP_ANY},         {"", '.', IMAP_DOVECOT},     {"INBOX.", '.', IMAP_COURIER},
         {"INBOX.", '.', IMAP_CYRUS}, {"INBOX/", '/', IMAP_CYRUS},
     };
     for (size_t k = 0; k < MH_ARRAY_LEN(servers); k++) {
@@ -265,9 +264,9 @@ static const struct {
     const char *name;
     bool own;
 } own_cases[] = {
-    {"INBOX", true},           {"inbox", true},      {"INBOX.Sent", true},  {"Inbox.Sent", true},
-    {"user.bert", false},      {"user", false},      {"user.bert.x", false}, {"Public.News", false},
-    {"Public", false},         {"Elsewhere", true},  {"userland", true},
+    {"INBOX", true},      {"inbox", true},     {"INBOX.Sent", true},   {"Inbox.Sent", true},
+    {"user.bert", false}, {"user", false},     {"user.bert.x", false}, {"Public.News", false},
+    {"Public", false},    {"Elsewhere", true}, {"userland", true},
 };
 
 Test(imap_names, whose_it_is)
@@ -279,8 +278,8 @@ Test(imap_names, whose_it_is)
     s->namespaces[2] = (struct imap_namespace){"Public.", '.', IMAP_NS_SHARED};
     s->n_namespaces = 3;
     for (size_t i = 0; i < MH_ARRAY_LEN(own_cases); i++)
-        cr_expect_eq(imap_is_own(s, own_cases[i].name, strlen(own_cases[i].name)),
-                     own_cases[i].own, "%s", own_cases[i].name);
+        cr_expect_eq(imap_is_own(s, own_cases[i].name, strlen(own_cases[i].name)), own_cases[i].own,
+                     "%s", own_cases[i].name);
     /* Cyrus: everything at the top is shared. */
     s->namespaces[2] = (struct imap_namespace){"", '.', IMAP_NS_SHARED};
     cr_expect_not(imap_is_own(s, "News", 4));

@@ -105,7 +105,7 @@ Test(imap_refuse, codes)
     cr_expect_eq(len, 0);
 }
 
-/* --- APPENDUID ------------------------------------------------------------------------------------ */
+/* --- APPENDUID -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *args;
@@ -140,14 +140,15 @@ Test(imap_append, appenduid)
     }
 }
 
-/* --- capabilities --------------------------------------------------------------------------------- */
+/* --- capabilities ----------------------------------------------------------------------------- */
 
 Test(imap_caps, tokens)
 {
     struct imap_capset c;
     imap_capset_reset(&c);
     cr_expect_not(c.is_known);
-    static const char line[] = "IMAP4rev1 literal+ MULTIAPPEND  AUTH=SCRAM-SHA-256 APPENDLIMIT=35651584 X-Y ";
+    static const char line[] =
+        "IMAP4rev1 literal+ MULTIAPPEND  AUTH=SCRAM-SHA-256 APPENDLIMIT=35651584 X-Y ";
     imap_capset_add_all(&c, line, sizeof line - 1);
     imap_capset_finish(&c);
     cr_expect(c.is_known);
@@ -202,7 +203,7 @@ Test(imap_caps, a_long_list_is_cut_between_two_tokens)
     cr_expect(imap_has(&c, IMAP_CAP_UIDPLUS), "what does not fit the text counts all the same");
 }
 
-/* --- sets of UIDs --------------------------------------------------------------------------------- */
+/* --- sets of UIDs ----------------------------------------------------------------------------- */
 
 Test(imap_caps, uid_chunks_are_bounded)
 {

@@ -16,7 +16,8 @@ static const struct {
     bool sha256;
     const char *nonce, *first, *challenge, *final, *verdict;
 } vectors[] = {
-    {"RFC 5802 section 5", false, "fyko+d2lbbFgONRv9qkxdawL", "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
+    {"RFC 5802 section 5", false, "fyko+d2lbbFgONRv9qkxdawL",
+     "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
      "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
      "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
      "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="},
@@ -96,8 +97,13 @@ Test(imap_scram, bad_challenges_are_refused)
 }
 
 static const char *const bad_verdicts[] = {
-    "", "v=", "v=AAAA", "v=rmF9pqV8S7suAoZWja4dJRkFsKQ=", "e=invalid-proof",
-    "v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "x=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+    "",
+    "v=",
+    "v=AAAA",
+    "v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+    "e=invalid-proof",
+    "v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+    "x=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
 };
 
 Test(imap_scram, the_server_must_prove_itself)
@@ -115,8 +121,8 @@ Test(imap_scram, the_server_must_prove_itself)
         cr_assert_eq(imap_scram_final(&c, vectors[1].challenge, strlen(vectors[1].challenge),
                                       &password, &out, &err),
                      0);
-        cr_expect_eq(imap_scram_verify(&c, bad_verdicts[i], strlen(bad_verdicts[i]), &err), MH_EAUTH,
-                     "%s", bad_verdicts[i]);
+        cr_expect_eq(imap_scram_verify(&c, bad_verdicts[i], strlen(bad_verdicts[i]), &err),
+                     MH_EAUTH, "%s", bad_verdicts[i]);
         cr_expect_not(c.is_verified, "%s", bad_verdicts[i]);
         imap_scram_done(&c);
         mh_buf_done(&out);

@@ -29,6 +29,7 @@ static const struct {
     {"A&B", ".A&-B", "A&-B"},
     {"%FC", ".%FC", "%FC"},
     {"%1B[31m", ".%1B[31m", "%1B[31m"},
+    {"~a/~/b~", ".%7Ea.%7E.b~", "%7Ea/%7E/b~"},
     {"cur", ".cur", "%63ur"},
     {"a/new", ".a.new", "a/%6Eew"},
     {"tmp/x", ".tmp.x", "%74mp/x"},
@@ -67,6 +68,7 @@ static const struct {
     {".A..B", ".A..B"},
     {".A.", ".A."},
     {".Sent Items", "Sent Items"},
+    {".~a", "~a"},
 };
 
 Test(maildir, foreign_folder_names)

@@ -468,6 +468,7 @@ static void close_main(void *arg)
 {
     struct outcome *o = arg;
     struct mh_task *tasks[3];
+    o->w.cfg.timeout_ms = 0; /* no deadline frees them */
     (void)world_open(&o->w);
     spawn(&o->w, parked_reader, &tasks[0]);
     spawn(&o->w, parked_writer, &tasks[1]);

@@ -1165,6 +1165,100 @@ Test(tls, a_flood_of_tickets_ends)
     SSL_CTX_free(w.peer.ctx);
 }
 
+/* --- a write in the middle of the server's control message --------------------------------------- */
+
+/* TLS on FD, pumped by hand, so that records can be held back. */
+static void pump_out(SSL *ssl, int fd)
+{
+    char buf[16384];
+    int n = 0;
+    while ((n = BIO_read(SSL_get_wbio(ssl), buf, sizeof buf)) > 0)
+        peer_check(peer_send(fd, buf, (size_t)n));
+}
+
+static void pump_in(SSL *ssl, int fd)
+{
+    char buf[4096];
+    ssize_t n = recv(fd, buf, sizeof buf, 0);
+    peer_check(n > 0 && BIO_write(SSL_get_rbio(ssl), buf, (int)n) == n);
+}
+
+/* Makes a ticket of several records. */
+static int big_ticket(SSL *ssl, void *arg)
+{
+    static const char data[2000] = {0};
+    (void)arg;
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), data, sizeof data);
+}
+
+static void serve_torn_ticket(struct peer *p, int fd)
+{
+    SSL *ssl = SSL_new(p->ctx);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    while (SSL_accept(ssl) != 1) {
+        pump_out(ssl, fd);
+        pump_in(ssl, fd);
+    }
+    pump_out(ssl, fd);
+    peer_check(SSL_new_session_ticket(ssl) == 1 && SSL_do_handshake(ssl) == 1);
+    char ticket[8192];
+    int len = BIO_read(SSL_get_wbio(ssl), ticket, sizeof ticket);
+    int first = 5 + ((unsigned char)ticket[3] << 8 | (unsigned char)ticket[4]);
+    peer_check(len > 2 * first); /* three records at least */
+    peer_check(peer_send(fd, ticket, (size_t)first));
+    while (!atomic_load(&p->go))
+        (void)sched_yield();
+    peer_check(peer_send(fd, ticket + first, (size_t)(len - first)));
+    char text[5];
+    size_t n = 0;
+    while (SSL_read_ex(ssl, text, sizeof text, &n) != 1)
+        pump_in(ssl, fd);
+    peer_check(n == 5 && memcmp(text, "login", 5) == 0);
+    peer_tls_send(ssl, "OK", 2);
+    pump_out(ssl, fd);
+    (void)peer_drain(fd);
+    SSL_free(ssl);
+    (void)close(fd);
+}
+
+static void torn_reader(void *arg)
+{
+    struct world *w = arg;
+    must_read(w->conn, "OK");
+}
+
+static void torn_main(void *arg)
+{
+    struct world *w = arg;
+    struct mh_task *reader = NULL;
+    struct mh_err err;
+    world_trust(w);
+    w->cfg.timeout_ms = 0; /* nothing but the right event helps */
+    struct mh_conn *c = world_open(w);
+    must(mh_task_spawn(mh_loop_sched(w->loop), "reader", torn_reader, w, &reader, &err), &err);
+    while (!SSL_in_init(c->tls->ssl))
+        mh_yield();
+    must_write(c, "login");
+    while (!c->tls->write_wants_input)
+        mh_yield();
+    cr_assert_eq(mh_conn_queued_bytes(c), 5);
+    atomic_store(&w->peer.go, 1);
+    mh_task_join(reader);
+    cr_assert_eq(mh_conn_queued_bytes(c), 0);
+    mh_conn_close(c);
+}
+
+Test(tls, a_write_waits_for_the_rest_of_a_control_message)
+{
+    struct cert leaf = leaf_of(&root);
+    struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL)}};
+    cr_assert_eq(SSL_CTX_set_max_send_fragment(w.peer.ctx, 512), 1);
+    cr_assert_eq(SSL_CTX_set_num_tickets(w.peer.ctx, 0), 1);
+    cr_assert_eq(SSL_CTX_set_session_ticket_cb(w.peer.ctx, big_ticket, NULL, NULL), 1);
+    world_run(&w, serve_torn_ticket, torn_main);
+    SSL_CTX_free(w.peer.ctx);
+}
+
 /* --- memory ---------------------------------------------------------------------------------- */
 
 static void serve_many_pings(struct peer *p, int fd)
