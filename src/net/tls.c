@@ -91,7 +91,7 @@ static void gather(struct mh_tls *t, const char *data, size_t len)
         return;
     }
     /* What a buffering BIO does inside OpenSSL; counted, so that nobody takes it for free. */
-    memcpy(t->block + t->filled, data, len); /* no message bytes: ciphertext, see gathered_bytes */
+    memcpy(t->block + t->filled, data, len); /* no message bytes: ciphertext, counted */
     t->filled += len;
     atomic_fetch_add_explicit(&t->net->counters.gathered_bytes, len, memory_order_relaxed);
 }

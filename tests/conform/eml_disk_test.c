@@ -130,6 +130,41 @@ Test(eml_disk, what_we_write)
     rig_run(body_written, NULL);
 }
 
+/* Between the scan and the fetch somebody puts a link and a pipe where mail was. */
+static void body_swapped(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct mh_folders l = MH_FOLDERS_INIT;
+    struct mh_scan scan;
+    struct collector got;
+    shell(r, "mkdir -p e/F; echo secret >outside; for i in 1 2 3 4; do echo $i >e/F/$i.eml; done");
+    struct mh_session *s = open_disk(r, &mh_eml, "e", false, &ep);
+    scan_folder(&mh_eml, s, list_find(&mh_eml, s, &l, "F"), &scan);
+    cr_assert_eq(scan.n, 4u);
+    shell(r, "cd e/F; rm 1.eml 2.eml 3.eml; ln -s ../../outside 1.eml; mkfifo 2.eml");
+    const struct mh_item **items = item_list(&scan);
+    collector_init(&got);
+    ASSERT_OK(mh_eml.fetch(s, items, 4, &got.sink, &err));
+    for (size_t i = 0; i < 4; i++) {
+        bool is_mail = got.v[i].uid == mh_uid_from_name("4.eml", 5);
+        bool is_gone = got.v[i].uid == mh_uid_from_name("3.eml", 5);
+        cr_expect_eq(got.v[i].missed, !is_mail);
+        if (got.v[i].missed)
+            cr_expect_str_eq(got.v[i].reason, is_gone ? "vanished" : "unreadable");
+    }
+    collector_free(&got);
+    free(items);
+    mh_scan_done(&scan);
+    mh_folders_done(&l);
+    mh_eml.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(eml_disk, other_things_where_mail_was, .timeout = 30)
+{
+    rig_run(body_swapped, NULL);
+}
+
 /* A damaged index takes nothing but flags with it. */
 static void body_index(struct rig *r)
 {

@@ -28,7 +28,7 @@ static void body(struct rig *r)
     }
     struct mh_session *s = open_disk(r, c, "disk/a", true, &ep);
     make_folder(c, s, "F", MH_ROLE_NONE, &m);
-    verdicts_init(&vs, N + 1);
+    verdicts_init(&vs, N + 2);
     ASSERT_OK(c->append_open(s, &m.folder, &vs.sink, &err));
     for (uint64_t i = 0; i < N; i++) {
         struct mail mail = {.bytes = bytes_message(LEN, (unsigned)i)};
@@ -61,9 +61,27 @@ static void body(struct rig *r)
     (void)box_find(&box, (char *)mail.bytes.data, LEN);
     box_free(&box);
     bytes_free(&mail.bytes);
+    /* Closed in the middle of a message that partly is on the disk already: nothing of it stays. */
+    struct mh_append half = {.octets = 3000000, .cookie = N + 1};
+    ASSERT_OK(c->append_begin(s, &half, &err));
+    for (int i = 0; i < 30; i++) {
+        struct mh_slab *slab = NULL;
+        ASSERT_OK(mh_slab_get_wait(r->pool, MH_NEVER, &slab, &err));
+        memset(slab->data, 'x', MH_SLAB_BYTES);
+        ASSERT_OK(c->append_data(s, mh_slice_of(slab, 0, MH_SLAB_BYTES), &err));
+        mh_slab_unref(slab);
+    }
+    c->close(s);
+    cr_expect_eq(vs.v[N + 1].code, MH_ERETRY);
+    shell(r, "test -z \"$(find disk -path '*/tmp/*' -type f; find disk -name '.2*'; "
+             "find disk -name '*.journal'; find disk -size +200k ! -name F.mbox)\"");
+    ASSERT_OK(c->open(&ep, &r->env, false, &s, &err));
+    box_read(c, s, &m.folder, &box);
+    cr_expect_eq(box.scan.n, stored + 1);
+    box_free(&box);
+    c->close(s);
     verdicts_free(&vs);
     made_free(&m);
-    c->close(s);
     mh_endpoint_done(&ep);
     cr_assert_eq(umount(mount_at), 0);
     mh_free(more);

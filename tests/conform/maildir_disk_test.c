@@ -168,6 +168,42 @@ Test(maildir_disk, flags_change_while_we_look)
     rig_run(body_moving, NULL);
 }
 
+/* Between the scan and the fetch somebody puts a link, a directory and a pipe where mail was. */
+static void body_swapped(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct mh_scan scan;
+    struct collector got;
+    shell(r, "mkdir -p m/cur m/new m/tmp; echo secret >outside; for i in 1 2 3 4; do echo $i "
+             ">m/cur/$i.x:2,; "
+             "done");
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    scan_folder(&mh_maildir, s, &inbox, &scan);
+    cr_assert_eq(scan.n, 4u);
+    shell(
+        r,
+        "cd m/cur; rm *; ln -s ../../outside 1.x:2,; mkdir 2.x:2,; mkfifo 3.x:2,; echo 4 >4.x:2,");
+    const struct mh_item **items = item_list(&scan);
+    collector_init(&got);
+    ASSERT_OK(mh_maildir.fetch(s, items, 4, &got.sink, &err));
+    for (size_t i = 0; i < 4; i++) {
+        bool is_mail = got.v[i].uid == mh_uid_from_name("4.x", 3);
+        cr_expect_eq(got.v[i].missed, !is_mail);
+        if (got.v[i].missed)
+            cr_expect_str_eq(got.v[i].reason, "unreadable");
+    }
+    collector_free(&got);
+    free(items);
+    mh_scan_done(&scan);
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, other_things_where_mail_was, .timeout = 30)
+{
+    rig_run(body_swapped, NULL);
+}
+
 /* Two files with one base name are two messages, whatever made them so. */
 static void body_twin_names(struct rig *r)
 {

@@ -1165,7 +1165,7 @@ Test(tls, a_flood_of_tickets_ends)
     SSL_CTX_free(w.peer.ctx);
 }
 
-/* --- a write in the middle of the server's control message --------------------------------------- */
+/* --- a write in the middle of the server's control message ------------------------------------ */
 
 /* TLS on FD, pumped by hand, so that records can be held back. */
 static void pump_out(SSL *ssl, int fd)
