@@ -329,7 +329,7 @@ for fault in 'on=LIST nth=every do=WRONG-TAG' 'on=LOGIN nth=every do=BAD "no"' '
     haul check "$(url user01 "$port_source")" "maildir:$scratch/none"
     halt source
     equal "34: check blames the source alone: $fault" "source" \
-        "$(sed -n 's/^  ! user01: \([a-z]*\):.*/\1/p' "$scratch/out" "$scratch/err" | xargs)"
+        "$(sed -n 's/^  ! user01: \([a-z]*\)[:,].*/\1/p' "$scratch/out" "$scratch/err" | xargs)"
     [ "$rc" != 10 ] && pass "34: exit $rc is that of the source" || fail "34: exit 10 (no project) for a source that fails"
 done
 
@@ -349,7 +349,7 @@ refused() {
     quiet "$1" || return
     if [ "$rc" = 0 ] || [ "$rc" -gt 128 ]; then
         fail "$1: exit $rc: $(tail -n 1 "$scratch/err")"
-    elif ! cat "$scratch/out" "$scratch/err" | grep 'user01: source:' | grep -qiE -- "$2"; then
+    elif ! cat "$scratch/out" "$scratch/err" | grep -E 'user01: source[:,]' | grep -qiE -- "$2"; then
         fail "$1: no '$2' in: $(cat "$scratch/out" "$scratch/err" | head -n 3)"
     else
         pass "$1"
