@@ -85,11 +85,6 @@ int mh_err_sys(struct mh_err *err, int code, const char *layer, int errnum, cons
     return code;
 }
 
-int mh_err_nomem(struct mh_err *err)
-{
-    return mh_err_set(err, MH_ERUN, "memory", "out of memory");
-}
-
 void mh_err_at(struct mh_err *err, const char *fmt, ...)
 {
     if (!err)

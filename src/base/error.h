@@ -53,7 +53,11 @@ int mh_err_sys(struct mh_err *err, int code, const char *layer, int errnum, cons
     MH_PRINTF(5, 6);
 
 /* Out of memory: MH_ERUN. */
-int mh_err_nomem(struct mh_err *err);
+static inline int mh_err_nomem(struct mh_err *err)
+{
+    (void)mh_err_set(err, MH_ERUN, "memory", "out of memory");
+    return MH_ERUN; /* said here, so that an analyzer sees that it is never 0 */
+}
 
 /* Adds the place: the outer call's words go in front ("folder X" + "UID 7"). Keeps the code. */
 void mh_err_at(struct mh_err *err, const char *fmt, ...) MH_PRINTF(2, 3);

@@ -75,7 +75,7 @@ static void compare_contents(struct pass *pass, const struct looks *l, const str
 static int look_closer(struct pass *pass, struct lane *lane, const struct looks *l,
                        struct mh_err *err)
 {
-    const struct mh_item **items = mh_alloc(l->n * sizeof *items);
+    const struct mh_item **items = mh_alloc(l->n * sizeof(struct mh_item *));
     struct content *there = mh_alloc(l->n * sizeof *there);
     struct content *here = mh_alloc(l->n * sizeof *here);
     int code = items && there && here ? MH_OK : mh_err_nomem(err);
@@ -96,7 +96,7 @@ static int look_closer(struct pass *pass, struct lane *lane, const struct looks 
 static int compare_all(struct pass *pass, struct lane *lane, const struct mh_scan *scan,
                        struct mh_err *err)
 {
-    struct looks l = {.there = mh_alloc(pass->n_todo * sizeof *l.there),
+    struct looks l = {.there = mh_alloc(pass->n_todo * sizeof(struct mh_item *)),
                       .todo = mh_alloc(pass->n_todo * sizeof *l.todo)};
     int code = l.there && l.todo ? MH_OK : mh_err_nomem(err);
     for (size_t i = 0; code == MH_OK && i < pass->n_todo; i++) {

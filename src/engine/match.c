@@ -86,9 +86,9 @@ int match_digests(struct mh_session *session, const struct mh_connector *c,
         .n = n,
         .out = out,
     };
-    memset(out, 0, n * sizeof *out);
     if (n == 0)
         return MH_OK;
+    memset(out, 0, n * sizeof *out);
     int code = mh_digest_ctx_new(MH_DIGEST_EXACT, &d.exact, err);
     if (code == MH_OK)
         code = mh_digest_ctx_new(MH_DIGEST_CANONICAL, &d.canonical, err);
@@ -182,7 +182,7 @@ static int ask_equals(struct parties *wanted, struct parties *there, order_fn *o
 static int fetch_asked(struct parties *p, struct mh_session *s, const struct mh_connector *c,
                        struct mh_err *err)
 {
-    const struct mh_item **items = mh_alloc(p->n * sizeof *items);
+    const struct mh_item **items = mh_alloc(p->n * sizeof(struct mh_item *));
     struct party **who = mh_alloc(p->n * sizeof(struct party *));
     struct content *contents = mh_alloc(p->n * sizeof *contents);
     size_t n = 0;
