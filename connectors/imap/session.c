@@ -300,7 +300,9 @@ static int read_slice(struct mh_session *s, struct mh_slice *out, struct mh_err 
         int rc = mh_conn_read_until(conn, mh_deadline_ms(timeout_ms), out, err);
         if (rc != MH_ETIMEOUT)
             return rc;
-        if (s->is_dead || !answer_is_due(s) || mh_conn_info(conn)->bytes_out != out_before)
+        /* Our own rate limit holding the line is no silence of the server's. */
+        if (s->is_dead || !answer_is_due(s) || mh_conn_is_held(conn) ||
+            mh_conn_info(conn)->bytes_out != out_before)
             continue;
         (void)mh_err_set(err, MH_ERETRY, "imap", "the server has not answered for %lld s",
                          (long long)(timeout_ms / 1000));
