@@ -28,8 +28,10 @@ int budgets_init(struct budgets *b, struct mh_err *err)
 void budgets_done(struct budgets *b)
 {
     mh_assert(b->waiters == NULL);
-    for (size_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->n; i++) {
         mh_free(b->v[i].key);
+        tuner_free(b->v[i].tuner);
+    }
     mh_free(b->v);
     (void)pthread_mutex_destroy(&b->lock);
 }
@@ -48,8 +50,14 @@ struct server *budgets_server(struct budgets *b, const struct mh_endpoint *ep, u
             return &b->v[i];
         }
     }
+    struct tuner *tuner = tuner_new();
+    if (!tuner) {
+        mh_free(key);
+        (void)mh_err_nomem(err);
+        return NULL;
+    }
     /* Room for all was made by the caller: pointers into the array stay. */
-    b->v[b->n] = (struct server){.key = key, .limit = limit};
+    b->v[b->n] = (struct server){.key = key, .limit = limit, .tuner = tuner};
     return &b->v[b->n++];
 }
 
@@ -83,6 +91,14 @@ bool budget_try(struct budgets *b, struct server *src, struct server *dst)
     bool ok = b->waiters == NULL && grant(src, dst);
     (void)pthread_mutex_unlock(&b->lock);
     return ok;
+}
+
+bool budget_has_waiters(struct budgets *b)
+{
+    (void)pthread_mutex_lock(&b->lock);
+    bool has = b->waiters != NULL;
+    (void)pthread_mutex_unlock(&b->lock);
+    return has;
 }
 
 /* Takes W out of the line; false when it was granted meanwhile. */

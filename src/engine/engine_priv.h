@@ -16,12 +16,14 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/engine.h"
+#include "engine/tune.h"
 
 /* --- limits of the engine's own --------------------------------------------------------------------- */
 
 enum {
-    LANES_MAX = 8,               /* of one mailbox: four into one folder already lose to two */
-    LANES_DEFAULT = 2,           /* measured best into one folder */
+    LANES_MAX = 8,               /* of one mailbox; how many are good the tuner learns */
+    LANE_MESSAGES_MIN = 256,     /* waiting: below this another lane is not worth its log-in */
+    JOIN_MESSAGES_MIN = 128,     /* of a folder: nor is joining it */
     CONNECTIONS_DEFAULT = 16,    /* per server */
     FLIGHT_MAX = 2048,           /* messages sent and not answered, per lane; a power of two */
     FLIGHT_BYTES_MAX = 32 << 20, /* likewise in octets; one larger message may fly alone */
@@ -41,11 +43,14 @@ enum {
     LANE_SLABS = 20, /* one lane's worst case: two read slabs, a held message, a full write queue */
 };
 
+#define LANE_BYTES ((uint64_t)LANE_SLABS * MH_SLAB_BYTES)
+
 /* --- budgets --------------------------------------------------------------------------------------------- */
 
 struct server {
     char *key; /* owned */
     unsigned limit, used;
+    struct tuner *tuner; /* owned: what it likes as a target */
 };
 
 struct budget_waiter;
@@ -54,12 +59,13 @@ struct budgets {
     struct server *v; /* owned; fixed after set-up */
     size_t n;
     struct budget_waiter *waiters;
-    unsigned n_waiting;
 };
 
 /* --- the run ------------------------------------------------------------------------------------------------ */
 
 struct job;
+
+enum pass_phase { PASS_WAITING, PASS_PREPARING, PASS_COPYING, PASS_ENDED, PASS_PHASES };
 
 /* What is to be done with each mailbox: run, verify, check. In a task; must leave nothing behind. */
 typedef void job_fn(struct job *job);
@@ -102,10 +108,15 @@ struct job {
     struct mh_engine_map map;
     struct mh_state_folders rows;
     struct old_skips *skips; /* owned: what earlier passes left out, by folder */
-    struct pass *passes;     /* owned */
+    struct pass *passes;     /* owned; the largest first */
     size_t n_passes;
-    struct lane *lanes[LANES_MAX];
-    unsigned n_lanes;        /* running */
+    size_t first_waiting; /* no pass before it is PASS_WAITING */
+    size_t n_in_phase[PASS_PHASES];
+    uint64_t waiting_messages;     /* of those that are PASS_WAITING */
+    struct lane *lanes[LANES_MAX]; /* [0] works in the job's own task, the others in theirs */
+    unsigned n_lanes;              /* running besides the first */
+    unsigned
+        lanes_bound; /* so many at most: what was asked for, or where a server refused one more */
     struct mh_waitq changed; /* a pass ended, a lane ended, the job stops */
     uint64_t max_message;
     struct mh_err stop_err; /* why all lanes end; code 0 */
@@ -115,12 +126,11 @@ struct job {
     unsigned backoff;          /* failures in a row */
     int64_t slowest_ms;        /* answer of the target to a message so far */
     int64_t broken_off_wall_s; /* an earlier run of this mailbox was killed then; 0: none */
-    struct tuner *tuner;
+    struct tuner *tuner;       /* the target server's, or own_tuner */
+    struct tuner *own_tuner;   /* owned: of a target that is no server */
 };
 
 /* --- a folder ------------------------------------------------------------------------------------------------- */
-
-enum pass_phase { PASS_WAITING, PASS_PREPARING, PASS_COPYING, PASS_ENDED };
 
 enum todo_status {
     TODO_OPEN,    /* to be sent, in nobody's hands */
@@ -155,8 +165,8 @@ struct pass {
     struct mh_folder dst;                    /* owned fields */
     struct mh_state_folder row;              /* owned fields */
     bool row_is_known;
-    bool is_shared; /* another folder goes into the same target folder */
-    bool created;   /* in this run: nothing can be there yet */
+    struct pass *sibling; /* ring of those that go into the same target folder; itself when alone */
+    bool created;         /* in this run: nothing can be there yet */
     enum pass_phase phase;
     struct mh_opened src_opened, dst_opened;
     struct mh_scan scan;
@@ -248,6 +258,7 @@ int budget_acquire(struct budgets *b, struct server *src, struct server *dst,
                    struct mh_err *err) MH_MUST_CHECK;
 /* Only if nobody waits. */
 bool budget_try(struct budgets *b, struct server *src, struct server *dst);
+bool budget_has_waiters(struct budgets *b);
 void budget_release(struct budgets *b, struct server *src, struct server *dst);
 
 /* run.c */
@@ -262,9 +273,9 @@ const struct mh_connector *run_connector(const struct run *run, const char *type
 /* waits: opens a session, with patience for passing faults. */
 int job_open(struct job *job, bool is_source, struct mh_session **out,
              struct mh_err *err) MH_MUST_CHECK;
-/* Opens both sides at once. */
-int job_open_both(struct job *job, struct mh_session **src, struct mh_session **dst,
-                  struct mh_err *err) MH_MUST_CHECK;
+/* Opens both sides at once; not patient: one attempt. */
+int job_open_both(struct job *job, bool is_patient, struct mh_session **src,
+                  struct mh_session **dst, struct mh_err *err) MH_MUST_CHECK;
 /* waits: the pause that WHY asks for, shown to people. MH_EMAILBOX when patience is over. */
 int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err) MH_MUST_CHECK;
 void job_moving(struct job *job); /* something was achieved: patience starts anew */
@@ -291,6 +302,10 @@ int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_
 void pass_finish(struct pass *pass, struct lane *lane);
 void pass_done(struct pass *pass);
 bool pass_has_work(const struct pass *pass);
+/* Keeps the job's counts of passes by phase. */
+void pass_enter(struct pass *pass, enum pass_phase phase);
+/* Messages that nobody has taken yet. */
+size_t pass_left(const struct pass *pass);
 /* True while another folder is being carried into the same target folder: what lies there could be claimed
  * by both. */
 bool pass_must_wait(const struct pass *pass);
@@ -306,6 +321,16 @@ void pass_close_item(struct pass *pass, uint32_t todo, const char *state, const 
 void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_t dst_uid,
                     uint64_t octets, const struct mh_digest *digest, enum mh_how how);
 const char *pass_keywords(const struct pass *pass, const struct mh_item *item);
+
+/* lanes.c: how many lanes a mailbox has */
+/* Starts lanes where there is work for them, the tuner and the budgets allow it and nobody else waits. */
+void lanes_staff(struct job *job);
+/* True when LANE should end: the target likes fewer. */
+bool lanes_is_surplus(const struct lane *lane);
+/* A folder with work for one more lane, or NULL. */
+struct pass *lanes_joinable(const struct job *job);
+/* Tells the tuner what would be used if it were allowed. */
+void lanes_press(const struct lane *lane);
 
 /* lane.c */
 int lane_new(struct job *job, unsigned number, struct lane **out, struct mh_err *err) MH_MUST_CHECK;
@@ -348,11 +373,5 @@ void result_item(struct mh_item_result **v, size_t *n, size_t *cap, const char *
 void result_items_done(struct mh_item_result *v, size_t n);
 void reasons_add(struct mh_reasons *r, const char *reason, uint64_t n);
 void counts_add(struct mh_counts *to, const struct mh_counts *from);
-
-/* tune.c */
-struct tuner *tuner_new(void);
-void tuner_free(struct tuner *t);
-void tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms);
-unsigned tuner_batch(const struct tuner *t);
 
 #endif

@@ -15,6 +15,17 @@ static void map_done(struct mh_engine_map *map)
     *map = (struct mh_engine_map){0};
 }
 
+/* What the user allows one mailbox, the stricter side's. */
+static unsigned lanes_bound(const struct job *job)
+{
+    unsigned target = job->mb->target->per_mailbox;
+    unsigned source = job->mb->source->per_mailbox;
+    unsigned n = target ? target : job->run->cfg->lanes_per_mailbox;
+    if (source && (!n || source < n))
+        n = source;
+    return n ? MH_MIN(n, (unsigned)LANES_MAX) : LANES_MAX;
+}
+
 int job_set_up(struct job *job, struct mh_err *err)
 {
     struct run *run = job->run;
@@ -46,7 +57,8 @@ int job_set_up(struct job *job, struct mh_err *err)
             return MH_ERUN;
     }
     mh_err_reset(&job->stop_err);
-    job->tuner = tuner_new();
+    job->lanes_bound = lanes_bound(job);
+    job->tuner = job->dst_server ? job->dst_server->tuner : (job->own_tuner = tuner_new());
     return job->tuner ? MH_OK : mh_err_nomem(err);
 }
 
@@ -56,7 +68,7 @@ void job_tear_down(struct job *job)
     mh_folders_done(&job->src_folders);
     mh_folders_done(&job->dst_folders);
     mh_state_folders_done(&job->rows);
-    tuner_free(job->tuner);
+    tuner_free(job->own_tuner);
 }
 
 void job_phase(struct job *job, enum mh_mailbox_phase phase)
@@ -125,6 +137,7 @@ int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err)
         return MH_EMAILBOX;
     }
     job->backoff++;
+    tuner_disturbed(job->tuner);
     job->pause_until_ms = MH_MAX(job->pause_until_ms, now + ms);
     show_waiting(job, why, ms);
     int code = MH_OK;
@@ -166,26 +179,33 @@ int job_open(struct job *job, bool is_source, struct mh_session **out, struct mh
 
 struct opening {
     struct job *job;
+    bool is_patient;
     struct mh_session *session;
     struct mh_err err;
     int code;
 };
 
+static int open_side(struct job *job, bool is_source, bool is_patient, struct mh_session **out,
+                     struct mh_err *err)
+{
+    return is_patient ? job_open(job, is_source, out, err) : open_once(job, is_source, out, err);
+}
+
 static void open_target(void *arg)
 {
     struct opening *o = arg;
-    o->code = job_open(o->job, false, &o->session, &o->err);
+    o->code = open_side(o->job, false, o->is_patient, &o->session, &o->err);
 }
 
-int job_open_both(struct job *job, struct mh_session **src, struct mh_session **dst,
-                  struct mh_err *err)
+int job_open_both(struct job *job, bool is_patient, struct mh_session **src,
+                  struct mh_session **dst, struct mh_err *err)
 {
-    struct opening target = {.job = job};
+    struct opening target = {.job = job, .is_patient = is_patient};
     struct mh_task *task = NULL;
     int code = mh_task_spawn(job->sched, "open-target", open_target, &target, &task, err);
     if (code != MH_OK)
         return code;
-    code = job_open(job, true, src, err);
+    code = open_side(job, true, is_patient, src, err);
     if (code != MH_OK)
         mh_task_cancel(task);
     mh_task_join(task);

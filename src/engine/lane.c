@@ -147,8 +147,9 @@ static void on_verdict(struct mh_append_sink *s, uint64_t cookie, uint64_t uid,
     } else {
         end_split(lane);
         pass_item_done(lane->pass, lane, f.todo, uid, f.octets, &f.digest, MH_HOW_COPIED);
-        tuner_verdict(lane->job->tuner, f.octets, mh_now_ms());
         job_moving(lane->job);
+        if (tuner_verdict(lane->job->tuner, f.octets, mh_now_ms()))
+            lanes_staff(lane->job);
     }
     if (lane->in_flight == 0) {
         end_split(lane); /* no further verdict will tell that the refused batch is complete */
@@ -646,8 +647,9 @@ static int resolve_unknown(struct lane *lane, struct mh_err *err)
 static int reconnect(struct lane *lane, struct mh_err *err)
 {
     close_sessions(lane);
+    tuner_disturbed(lane->job->tuner);
     mh_err_reset(&lane->dst_err);
-    int code = job_open_both(lane->job, &lane->src, &lane->dst, err);
+    int code = job_open_both(lane->job, true, &lane->src, &lane->dst, err);
     if (code == MH_OK)
         code = pass_open(lane->pass, lane, err);
     if (code == MH_OK)
@@ -716,16 +718,25 @@ static int one_chunk(struct lane *lane, struct mh_err *err)
     return code;
 }
 
+/* With its verdicts comes what the tuner learns, with its end the question how many lanes there should be. */
+static int chunk(struct lane *lane, struct mh_err *err)
+{
+    lanes_press(lane);
+    lanes_staff(lane->job);
+    return one_chunk(lane, err);
+}
+
 /* Works in lane->pass until its list is empty and everything sent is answered. */
 static int carry(struct lane *lane, struct mh_err *err)
 {
     struct pass *pass = lane->pass;
     for (;;) {
         int code = MH_OK;
+        bool leaves = pass->lanes > 1 && lanes_is_surplus(lane);
         if (run_is_stopping(lane->job->run) || lane->job->stop_err.code != MH_OK)
             code = MH_ECANCEL;
-        else if (pass_take_chunk(pass, lane))
-            code = one_chunk(lane, err);
+        else if (!leaves && pass_take_chunk(pass, lane))
+            code = chunk(lane, err);
         else
             code = flush(lane, err);
         if (code == MH_OK)
@@ -739,9 +750,9 @@ static int carry(struct lane *lane, struct mh_err *err)
         code = lane_push_rows(lane, false, err);
         if (code != MH_OK)
             return code;
-        if (lane->in_flight == 0 && !pass_has_work(pass) && pass->n_unknown == 0)
+        if (lane->in_flight == 0 && (leaves || !pass_has_work(pass)) && pass->n_unknown == 0)
             return MH_OK;
-        if (pass->n_unknown > 0 && !pass->is_matching && lane->in_flight == 0) {
+        if (pass->n_unknown > 0 && lane->in_flight == 0) {
             code = resolve_unknown(lane, err);
             if (code != MH_OK && (code = recover(lane, code, err)) != MH_OK)
                 return code;
@@ -749,33 +760,25 @@ static int carry(struct lane *lane, struct mh_err *err)
     }
 }
 
-/* A folder nobody works on first, the one with most messages; else one that has work left for two. */
+/* A folder nobody works on first, the largest; else one that has work left for one more. */
 static struct pass *next_pass(struct lane *lane)
 {
     struct job *job = lane->job;
-    struct pass *best = NULL;
-    for (size_t i = 0; i < job->n_passes; i++) {
+    while (job->first_waiting < job->n_passes &&
+           job->passes[job->first_waiting].phase != PASS_WAITING)
+        job->first_waiting++;
+    for (size_t i = job->first_waiting; i < job->n_passes; i++) {
         struct pass *p = &job->passes[i];
-        if (p->phase == PASS_WAITING && !pass_must_wait(p) &&
-            (!best || p->entry->source->messages > best->entry->source->messages))
-            best = p;
+        if (p->phase == PASS_WAITING && !pass_must_wait(p))
+            return p;
     }
-    for (size_t i = 0; !best && i < job->n_passes; i++) {
-        struct pass *p = &job->passes[i];
-        if (p->phase == PASS_COPYING && p->n_todo - p->next > CHUNK_ITEMS / 8)
-            best = p;
-    }
-    return best;
+    return lanes_joinable(job);
 }
 
 /* True while a folder is being prepared that may turn out to have work for this lane too. */
 static bool may_come(const struct job *job)
 {
-    for (size_t i = 0; i < job->n_passes; i++) {
-        if (job->passes[i].phase == PASS_PREPARING || job->passes[i].phase == PASS_WAITING)
-            return true;
-    }
-    return false;
+    return job->n_in_phase[PASS_PREPARING] > 0 || job->n_in_phase[PASS_WAITING] > 0;
 }
 
 /* The last lane leaves: the folder is finished, or starts anew when it could not even be prepared. */
@@ -803,7 +806,7 @@ static int work_on_pass(struct lane *lane, struct mh_err *err)
     int code = MH_OK;
     pass->lanes++;
     if (pass->phase == PASS_WAITING) {
-        pass->phase = PASS_PREPARING;
+        pass_enter(pass, PASS_PREPARING);
         struct mh_event ev = {.kind = MH_EV_FOLDER_START, .folder = pass->entry->source->path};
         job_event(lane->job, &ev);
         code = pass_prepare(pass, lane, err);
@@ -842,7 +845,7 @@ static int pass_failed(struct lane *lane, int code, struct mh_err *err)
 
 static int have_sessions(struct lane *lane, struct mh_err *err)
 {
-    return lane->src ? MH_OK : job_open_both(lane->job, &lane->src, &lane->dst, err);
+    return lane->src ? MH_OK : job_open_both(lane->job, true, &lane->src, &lane->dst, err);
 }
 
 void lane_work(struct lane *lane)
@@ -851,7 +854,8 @@ void lane_work(struct lane *lane)
     struct mh_err err;
     mh_err_reset(&err);
     int code = MH_OK;
-    while (code == MH_OK && job->stop_err.code == MH_OK && !run_is_stopping(job->run)) {
+    while (code == MH_OK && job->stop_err.code == MH_OK && !run_is_stopping(job->run) &&
+           !lanes_is_surplus(lane)) {
         lane->pass = next_pass(lane);
         if (!lane->pass) {
             if (!may_come(job) || mh_wait(&job->changed, MH_NEVER) != MH_OK)

@@ -5,8 +5,6 @@
 
 #include "engine/engine_priv.h"
 
-#define LANE_BYTES ((uint64_t)LANE_SLABS * MH_SLAB_BYTES)
-
 /* --- what earlier passes left out ------------------------------------------------------------------ */
 
 struct old_skip {
@@ -175,6 +173,14 @@ static void skip_folder(struct job *job, const struct mh_engine_map_entry *e,
                 "folder", e->why, "not carried");
 }
 
+/* Largest first: a large folder that is begun last keeps everybody waiting. */
+static int order_by_size(const void *a, const void *b)
+{
+    uint64_t x = ((const struct pass *)a)->entry->source->messages;
+    uint64_t y = ((const struct pass *)b)->entry->source->messages;
+    return x > y ? -1 : x < y;
+}
+
 static int order_by_target(const void *a, const void *b)
 {
     const struct pass *x = *(const struct pass *const *)a;
@@ -182,21 +188,38 @@ static int order_by_target(const void *a, const void *b)
     return strcmp(x->entry->target_path, y->entry->target_path);
 }
 
-/* Folders that a rule folds into one target folder know of each other. */
-static int mark_shared(struct job *job, struct mh_err *err)
+/* Folders that a rule folds into one target folder know of each other: a ring of siblings. */
+static int make_rings(struct job *job, struct mh_err *err)
 {
     struct pass **v = mh_alloc(job->n_passes * sizeof(struct pass *));
     if (!v)
         return mh_err_nomem(err);
-    for (size_t i = 0; i < job->n_passes; i++)
+    for (size_t i = 0; i < job->n_passes; i++) {
         v[i] = &job->passes[i];
+        v[i]->sibling = v[i];
+    }
     qsort(v, job->n_passes, sizeof(struct pass *), order_by_target);
     for (size_t i = 1; i < job->n_passes; i++) {
-        if (order_by_target(&v[i - 1], &v[i]) == 0)
-            v[i - 1]->is_shared = v[i]->is_shared = true;
+        if (order_by_target(&v[i - 1], &v[i]) != 0)
+            continue;
+        v[i]->sibling = v[i - 1]->sibling;
+        v[i - 1]->sibling = v[i];
     }
     mh_free(v);
     return MH_OK;
+}
+
+/* The passes in the order in which they are taken up, and how many are in each phase. */
+static int order_passes(struct job *job, struct mh_err *err)
+{
+    qsort(job->passes, job->n_passes, sizeof *job->passes, order_by_size);
+    for (size_t i = 0; i < job->n_passes; i++) {
+        struct pass *pass = &job->passes[i];
+        job->n_in_phase[pass->phase]++;
+        if (pass->phase == PASS_WAITING)
+            job->waiting_messages += pass->entry->source->messages;
+    }
+    return make_rings(job, err);
 }
 
 static int make_passes(struct job *job, struct mh_err *err)
@@ -234,84 +257,10 @@ static int make_passes(struct job *job, struct mh_err *err)
     }
     if (job->mb->progress)
         atomic_store_explicit(&job->mb->progress->folders, job->n_passes, memory_order_relaxed);
-    return mark_shared(job, err);
+    return order_passes(job, err);
 }
 
-/* --- lanes ----------------------------------------------------------------------------------------------------- */
-
-static void lane_task(void *arg)
-{
-    struct lane *lane = arg;
-    struct job *job = lane->job;
-    struct mh_err err;
-    lane->task = mh_task_self();
-    mh_err_reset(&err);
-    int code = job_open_both(job, &lane->src, &lane->dst, &err);
-    if (code == MH_OK)
-        lane_work(lane);
-    else
-        mh_log_err(&job->log, MH_LOG_INFO, &err); /* the first lane carries on alone */
-    unsigned number = lane->number;
-    lane_free(lane);
-    mh_pool_unreserve(job->run->cfg->pool, LANE_BYTES);
-    budget_release(&job->run->budgets, job->src_server, job->dst_server);
-    job->lanes[number] = NULL;
-    job->n_lanes--;
-    mh_wake_all(&job->changed);
-}
-
-static uint64_t work_left(const struct job *job)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < job->n_passes; i++) {
-        if (job->passes[i].phase == PASS_WAITING)
-            n += 1 + job->passes[i].entry->source->messages;
-    }
-    return n;
-}
-
-static unsigned lanes_wanted(const struct job *job)
-{
-    const struct mh_engine_config *cfg = job->run->cfg;
-    unsigned n = job->mb->target->per_mailbox ? job->mb->target->per_mailbox
-                 : cfg->lanes_per_mailbox     ? cfg->lanes_per_mailbox
-                                              : LANES_DEFAULT;
-    if (job->mb->source->per_mailbox)
-        n = MH_MIN(n, job->mb->source->per_mailbox);
-    return MH_MIN(n, (unsigned)LANES_MAX);
-}
-
-/* More lanes where there is work for them, connections and memory free, and nobody else waiting. */
-static void start_more_lanes(struct job *job)
-{
-    struct mh_engine_config *cfg = job->run->cfg;
-    struct mh_err err;
-    for (unsigned i = 1; i < lanes_wanted(job) && work_left(job) > 256 && !cfg->dry_run; i++) {
-        if (!budget_try(&job->run->budgets, job->src_server, job->dst_server))
-            return;
-        if (!mh_pool_reserve(cfg->pool, LANE_BYTES)) {
-            budget_release(&job->run->budgets, job->src_server, job->dst_server);
-            return;
-        }
-        struct lane *lane = NULL;
-        int code = lane_new(job, i, &lane, &err);
-        if (code == MH_OK) {
-            job->lanes[i] = lane;
-            job->n_lanes++;
-            code = mh_task_spawn(job->sched, "lane", lane_task, lane, NULL, &err);
-        }
-        if (code != MH_OK) {
-            if (lane) {
-                job->lanes[i] = NULL;
-                job->n_lanes--;
-            }
-            lane_free(lane);
-            mh_pool_unreserve(cfg->pool, LANE_BYTES);
-            budget_release(&job->run->budgets, job->src_server, job->dst_server);
-            return;
-        }
-    }
-}
+/* --- the work ------------------------------------------------------------------------------------------------ */
 
 /* The limit that is known before anything is sent: what the admin says, else what the server announces. */
 static uint64_t message_limit(struct job *job, struct mh_session *dst)
@@ -363,7 +312,7 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
     if (code == MH_OK)
         code = write_start(job, started_wall_s, err);
     if (code == MH_OK)
-        code = job_open_both(job, &lane->src, &lane->dst, err);
+        code = job_open_both(job, true, &lane->src, &lane->dst, err);
     job_phase(job, MH_PHASE_LISTING);
     while (code == MH_OK) {
         code = job_map(job, lane->src, lane->dst, true, err);
@@ -374,7 +323,7 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
         job->tc->close(mh_take(lane->dst));
         code = job_pause(job, &why, err);
         if (code == MH_OK)
-            code = job_open_both(job, &lane->src, &lane->dst, err);
+            code = job_open_both(job, true, &lane->src, &lane->dst, err);
     }
     if (code == MH_OK)
         code = make_passes(job, err);
@@ -383,7 +332,9 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
     job->max_message = message_limit(job, lane->dst);
     job_phase(job, MH_PHASE_MOVING);
     job_moving(job);
-    start_more_lanes(job);
+    const struct mh_caps *caps = job->tc->caps(lane->dst);
+    tuner_begin(job->tuner, caps->multiappend, caps->append_sync_literal);
+    lanes_staff(job);
     lane_work(lane);
     while (job->n_lanes > 0)
         mh_wait_always(&job->changed);
@@ -496,8 +447,10 @@ void mailbox_run(struct job *job)
             struct mh_event ev = {.kind = MH_EV_MAILBOX_START};
             job_event(job, &ev);
             code = lane_new(job, 0, &lane, &err);
+            job->lanes[0] = lane;
             if (code == MH_OK)
                 code = work(job, lane, started, &err);
+            job->lanes[0] = NULL;
             lane_free(lane);
             mh_pool_unreserve(pool, LANE_BYTES);
         }

@@ -9,7 +9,11 @@
 
 #include "engine/engine_priv.h"
 
-enum { CHUNK_ITEMS_MIN = 64 };
+enum {
+    CHUNK_ITEMS_MIN = 64,   /* less is not worth a FETCH */
+    CHUNK_SINGLES_MIN = 16, /* … unless each append costs a round trip */
+    CHUNK_BATCHES = 4,      /* so soon a lane asks whether it is still wanted */
+};
 
 /* --- the list of what to do --------------------------------------------------------------------------- */
 
@@ -333,16 +337,10 @@ static int order_u64(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static bool is_sibling(const struct pass *a, const struct pass *b)
-{
-    return a != b && b->is_shared && strcmp(a->entry->target_path, b->entry->target_path) == 0;
-}
-
 bool pass_must_wait(const struct pass *pass)
 {
-    for (size_t i = 0; pass->is_shared && i < pass->job->n_passes; i++) {
-        const struct pass *p = &pass->job->passes[i];
-        if (is_sibling(pass, p) && (p->phase == PASS_PREPARING || p->phase == PASS_COPYING))
+    for (const struct pass *p = pass->sibling; p != pass; p = p->sibling) {
+        if (p->phase == PASS_PREPARING || p->phase == PASS_COPYING)
             return true;
     }
     return false;
@@ -391,10 +389,8 @@ static int keep_known_uids(struct pass *pass, const struct mh_state_items *known
                            struct mh_err *err)
 {
     int code = add_known(pass, known, err);
-    for (size_t i = 0; pass->is_shared && code == MH_OK && i < pass->job->n_passes; i++) {
-        if (is_sibling(pass, &pass->job->passes[i]))
-            code = add_sibling(pass, &pass->job->passes[i], err);
-    }
+    for (struct pass *p = pass->sibling; code == MH_OK && p != pass; p = p->sibling)
+        code = add_sibling(pass, p, err);
     if (code == MH_OK && pass->n_known)
         qsort(pass->known, pass->n_known, sizeof *pass->known, order_u64);
     return code;
@@ -531,7 +527,7 @@ int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err)
             return mh_err_nomem(err);
     }
     code = look_into_window(pass, lane, err);
-    pass->phase = PASS_COPYING;
+    pass_enter(pass, PASS_COPYING);
     return code;
 }
 
@@ -540,6 +536,26 @@ int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err)
 bool pass_has_work(const struct pass *pass)
 {
     return pass->again || pass->next < pass->n_todo;
+}
+
+size_t pass_left(const struct pass *pass)
+{
+    return pass->n_todo - pass->next;
+}
+
+void pass_enter(struct pass *pass, enum pass_phase phase)
+{
+    struct job *job = pass->job;
+    uint64_t messages = pass->entry->source->messages;
+    job->n_in_phase[pass->phase]--;
+    if (pass->phase == PASS_WAITING)
+        job->waiting_messages -= messages;
+    pass->phase = phase;
+    job->n_in_phase[phase]++;
+    if (phase != PASS_WAITING)
+        return;
+    job->waiting_messages += messages;
+    job->first_waiting = MH_MIN(job->first_waiting, (size_t)(pass - job->passes));
 }
 
 int pass_give_back(struct pass *pass, uint32_t first, uint32_t n, bool alone, struct mh_err *err)
@@ -590,12 +606,13 @@ static void fill_chunk(struct pass *pass, struct lane *lane, uint32_t first, uin
 
 bool pass_take_chunk(struct pass *pass, struct lane *lane)
 {
+    struct tuned now = tuner_now(pass->job->tuner);
     uint32_t next = 0;
     lane->n_chunk = 0;
     while (pass->again && lane->n_chunk == 0) {
         struct group *g = pass->again;
         lane->is_alone = g->alone;
-        lane->batch_limit = g->alone ? MH_MAX(g->n, 1u) : tuner_batch(pass->job->tuner);
+        lane->batch_limit = g->alone ? MH_MAX(g->n, 1u) : now.batch;
         fill_chunk(pass, lane, g->first, g->first + g->n, &next);
         g->n -= next - g->first;
         g->first = next;
@@ -605,12 +622,15 @@ bool pass_take_chunk(struct pass *pass, struct lane *lane)
         }
     }
     while (pass->next < pass->n_todo && lane->n_chunk == 0) {
-        /* Halves of what is left, so that two lanes come to the end together. */
-        size_t left = pass->n_todo - pass->next;
-        size_t share = MH_MAX(left / 2, (size_t)CHUNK_ITEMS_MIN);
+        /* A share of what is left, so that all lanes come to the end together. */
+        size_t left = pass_left(pass);
+        bool batches = pass->job->tc->caps(lane->dst)->multiappend;
+        size_t least = batches ? CHUNK_ITEMS_MIN : CHUNK_SINGLES_MIN;
+        size_t share = MH_MAX(left / (pass->lanes + 1), least);
+        share = MH_MIN(share, (size_t)CHUNK_BATCHES * now.batch);
         size_t end = pass->next + MH_MIN(share, left);
         lane->is_alone = false;
-        lane->batch_limit = tuner_batch(pass->job->tuner);
+        lane->batch_limit = now.batch;
         fill_chunk(pass, lane, (uint32_t)pass->next, (uint32_t)end, &next);
         pass->next = next;
     }
@@ -745,7 +765,7 @@ void pass_finish(struct pass *pass, struct lane *lane)
     }
     if (code != MH_OK && pass->res->err.code == MH_OK)
         pass->res->err = err;
-    pass->phase = PASS_ENDED;
+    pass_enter(pass, PASS_ENDED);
 }
 
 /* Everything that preparing makes. */
@@ -782,7 +802,7 @@ void pass_restart(struct pass *pass)
     *c = (struct mh_counts){.updated = updated};
     drop_work(pass);
     pass->row_is_known = pass->row_is_known || pass->row.dst_uidvalidity != 0;
-    pass->phase = PASS_WAITING;
+    pass_enter(pass, PASS_WAITING);
 }
 
 void pass_done(struct pass *pass)

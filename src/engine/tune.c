@@ -1,94 +1,243 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/*
- * Learns how many messages per MULTIAPPEND the target likes: tries the next step up or down for a while and
- * keeps what carried more messages per second. A step must win clearly, or noise would drive it.
- */
-#include "engine/engine_priv.h"
+#include "engine/tune.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/mem.h"
 
 enum {
-    EPOCH_MS = 700,       /* long enough for several batches of a syncing target */
-    EPOCH_MESSAGES = 300, /* and for the figure to mean something */
-    HOLD_EPOCHS = 6,      /* rest after both neighbours have lost */
+    SETTLE_MS = 400, /* after a knob was turned: connections are opened, old batches answered */
+    STRETCH_MS = 700,
+    STRETCH_MESSAGES = 200, /* fewer say nothing … */
+    STRETCH_BATCHES = 6,    /* … nor do few batches, whose answers come in one go */
+    SLOW_STRETCH_MS = 3000, /* unless the target is this slow: then what came must do */
+    SLOW_STRETCH_MESSAGES = 20,
+    REST_STRETCHES = 20,        /* after no step has won */
+    MESSAGE_OCTETS = 16 * 1024, /* a message costs the target as much as so many octets */
+    GAIN_PERCENT = 5,           /* what a step must win */
+    CONFIRMATIONS = 2,          /* so often in a row, or noise would drive it */
+    DRIFT_PERCENT = 30,         /* a change of this size ends a rest */
 };
 
-static const unsigned steps[] = {25, 50, 100, 200, 400, 800};
+static const unsigned batches[] = {25, 50, 100, 200, 400, 800};
+static const unsigned connections[] = {1, 2, 3, 4, 6, 8};
+
+static const struct {
+    const unsigned *v;
+    unsigned n;
+} scales[TUNE_KNOBS] = {
+    [TUNE_JOINED] = {connections, MH_ARRAY_LEN(connections)},
+    [TUNE_LANES] = {connections, MH_ARRAY_LEN(connections)},
+    [TUNE_BATCH] = {batches, MH_ARRAY_LEN(batches)},
+};
+
+/* Every step there is, the most promising first. */
+static const struct move {
+    enum tune_knob knob;
+    int by;
+} moves[] = {
+    {TUNE_LANES, 1},  {TUNE_JOINED, 1},  {TUNE_BATCH, 1},
+    {TUNE_BATCH, -1}, {TUNE_JOINED, -1}, {TUNE_LANES, -1},
+};
 
 struct tuner {
-    size_t step;
-    int direction;
-    bool is_trying;    /* the present step is a trial */
-    double best_rate;  /* of the step we came from */
-    unsigned failures; /* trials lost in a row */
-    unsigned hold;     /* epochs to rest */
-    int64_t epoch_start_ms;
-    uint64_t messages;
+    pthread_mutex_t lock;
+    unsigned at[TUNE_KNOBS]; /* index into the scale */
+    bool is_begun;
+    bool can_batch;
+    bool pressed[TUNE_KNOBS]; /* since the last stretch began */
+
+    /* the stretch being measured */
+    int64_t settle_until_ms, start_ms; /* 0: not begun */
+    uint64_t messages, octets;
+
+    /* the trial */
+    const struct move *trial; /* NULL: measuring what we have */
+    unsigned trials_won;
+    double base, trial_sum;
+
+    bool has_lost[MH_ARRAY_LEN(moves)]; /* since something won */
+    unsigned rest;                      /* stretches to go */
 };
 
 struct tuner *tuner_new(void)
 {
     struct tuner *t = mh_zalloc(sizeof *t);
-    if (t) {
-        t->step = 2;
-        t->direction = 1;
-    }
+    if (t && pthread_mutex_init(&t->lock, NULL) != 0)
+        mh_free(mh_take(t));
+    if (!t)
+        return NULL;
+    t->at[TUNE_BATCH] = 2;
+    t->at[TUNE_LANES] = t->at[TUNE_JOINED] = 1;
     return t;
 }
 
 void tuner_free(struct tuner *t)
 {
+    if (!t)
+        return;
+    (void)pthread_mutex_destroy(&t->lock);
     mh_free(t);
 }
 
-unsigned tuner_batch(const struct tuner *t)
+void tuner_begin(struct tuner *t, bool multiappend, bool sync_literal)
 {
-    return steps[t->step];
-}
-
-static bool can_move(const struct tuner *t)
-{
-    return t->direction > 0 ? t->step + 1 < MH_ARRAY_LEN(steps) : t->step > 0;
-}
-
-static void start_trial(struct tuner *t, double rate)
-{
-    if (!can_move(t))
-        t->direction = -t->direction;
-    t->best_rate = rate;
-    t->is_trying = true;
-    t->step = t->direction > 0 ? t->step + 1 : t->step - 1;
-}
-
-static void end_trial(struct tuner *t, double rate)
-{
-    t->is_trying = false;
-    if (rate > t->best_rate * 1.04) {
-        t->failures = 0;
-        return;
+    (void)pthread_mutex_lock(&t->lock);
+    if (!t->is_begun) {
+        t->is_begun = true;
+        t->can_batch = multiappend;
+        /* Round trips are hidden by company only. */
+        unsigned many = sync_literal ? 4 : multiappend ? 1 : 2;
+        t->at[TUNE_LANES] = t->at[TUNE_JOINED] = many;
     }
-    t->step = t->direction > 0 ? t->step - 1 : t->step + 1;
-    t->direction = -t->direction;
-    if (++t->failures >= 2) {
-        t->failures = 0;
-        t->hold = HOLD_EPOCHS;
-    }
+    (void)pthread_mutex_unlock(&t->lock);
 }
 
-void tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms)
+struct tuned tuner_now(struct tuner *t)
 {
-    (void)octets;
-    if (t->epoch_start_ms == 0)
-        t->epoch_start_ms = now_ms;
-    t->messages++;
-    int64_t ms = now_ms - t->epoch_start_ms;
-    if (ms < EPOCH_MS || t->messages < EPOCH_MESSAGES)
-        return;
-    double rate = (double)t->messages * 1000 / (double)ms;
-    t->epoch_start_ms = now_ms;
-    t->messages = 0;
-    if (t->is_trying)
-        end_trial(t, rate);
-    else if (t->hold > 0)
-        t->hold--;
-    else
-        start_trial(t, rate);
+    (void)pthread_mutex_lock(&t->lock);
+    struct tuned now = {.batch = batches[t->at[TUNE_BATCH]],
+                        .lanes = connections[t->at[TUNE_LANES]],
+                        .joined = connections[t->at[TUNE_JOINED]]};
+    (void)pthread_mutex_unlock(&t->lock);
+    return now;
+}
+
+void tuner_press(struct tuner *t, enum tune_knob knob)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    t->pressed[knob] = true;
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+/* --- below: lock held ------------------------------------------------------------------------------------ */
+
+static void begin_stretch(struct tuner *t, int64_t settle_until_ms)
+{
+    t->settle_until_ms = settle_until_ms;
+    t->start_ms = 0;
+    t->messages = t->octets = 0;
+    memset(t->pressed, 0, sizeof t->pressed);
+}
+
+static bool can_move(const struct tuner *t, const struct move *m)
+{
+    unsigned at = t->at[m->knob];
+    if (m->knob == TUNE_BATCH ? !t->can_batch : !t->pressed[m->knob])
+        return false;
+    return m->by > 0 ? at + 1 < scales[m->knob].n : at > 0;
+}
+
+static void turn(struct tuner *t, const struct move *m, int by, int64_t now_ms)
+{
+    t->at[m->knob] = (unsigned)((int)t->at[m->knob] + by);
+    begin_stretch(t, now_ms + SETTLE_MS);
+}
+
+/* True when a trial began. */
+static bool try_move(struct tuner *t, const struct move *m, int64_t now_ms)
+{
+    if (!can_move(t, m))
+        return false;
+    t->trial = m;
+    t->trials_won = 0;
+    t->trial_sum = 0;
+    turn(t, m, m->by, now_ms);
+    return true;
+}
+
+static bool try_next(struct tuner *t, int64_t now_ms)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(moves); i++) {
+        if (!t->has_lost[i] && try_move(t, &moves[i], now_ms))
+            return true;
+    }
+    memset(t->has_lost, 0, sizeof t->has_lost);
+    t->rest = REST_STRETCHES;
+    return false;
+}
+
+static bool wins(double rate, double base)
+{
+    return rate > base * (100 + GAIN_PERCENT) / 100;
+}
+
+/* A trial's stretch is over. True when a knob was turned. */
+static bool judge_trial(struct tuner *t, double rate, int64_t now_ms)
+{
+    const struct move *m = t->trial;
+    if (!wins(rate, t->base)) {
+        t->trial = NULL;
+        t->has_lost[m - moves] = true;
+        turn(t, m, -m->by, now_ms);
+        return true;
+    }
+    t->trial_sum += rate;
+    if (++t->trials_won < CONFIRMATIONS)
+        return false;
+    /* Kept, and on in the same direction; all others have a new chance. */
+    t->base = t->trial_sum / CONFIRMATIONS;
+    t->trial = NULL;
+    memset(t->has_lost, 0, sizeof t->has_lost);
+    return try_move(t, m, now_ms) || try_next(t, now_ms);
+}
+
+static bool has_drifted(const struct tuner *t, double rate)
+{
+    return rate > t->base * (100 + DRIFT_PERCENT) / 100 ||
+           rate < t->base * (100 - DRIFT_PERCENT) / 100;
+}
+
+static bool judge_base(struct tuner *t, double rate, int64_t now_ms)
+{
+    if (t->rest > 0 && !has_drifted(t, rate)) {
+        t->rest--;
+        return false;
+    }
+    t->rest = 0;
+    t->base = rate;
+    return try_next(t, now_ms);
+}
+
+static bool is_enough(const struct tuner *t, int64_t ms)
+{
+    uint64_t wanted = STRETCH_MESSAGES;
+    if (t->can_batch)
+        wanted = MH_MAX(wanted, (uint64_t)STRETCH_BATCHES * batches[t->at[TUNE_BATCH]]);
+    if (ms >= SLOW_STRETCH_MS && t->messages >= SLOW_STRETCH_MESSAGES)
+        return true;
+    return ms >= STRETCH_MS && t->messages >= wanted;
+}
+
+bool tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms)
+{
+    bool turned = false;
+    (void)pthread_mutex_lock(&t->lock);
+    if (now_ms < t->settle_until_ms) {
+        /* still on the way to what is to be measured */
+    } else if (t->start_ms == 0) {
+        t->start_ms = now_ms;
+    } else {
+        t->messages++;
+        t->octets += octets;
+        int64_t ms = now_ms - t->start_ms;
+        if (is_enough(t, ms)) {
+            double work = (double)t->octets + (double)t->messages * MESSAGE_OCTETS;
+            double rate = work / (double)ms;
+            turned = t->trial ? judge_trial(t, rate, now_ms) : judge_base(t, rate, now_ms);
+            if (!turned)
+                begin_stretch(t, 0);
+        }
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    return turned;
+}
+
+void tuner_disturbed(struct tuner *t)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    t->start_ms = 0;
+    t->messages = t->octets = 0;
+    (void)pthread_mutex_unlock(&t->lock);
 }

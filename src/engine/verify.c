@@ -467,7 +467,7 @@ static void verify_job(struct job *job)
         return;
     }
     job_phase(job, MH_PHASE_CONNECTING);
-    code = job_open_both(job, &src, &dst, &err);
+    code = job_open_both(job, true, &src, &dst, &err);
     if (code == MH_OK) {
         job_phase(job, MH_PHASE_MOVING);
         code = verify_mailbox(job, out, src, dst, &err);

@@ -58,6 +58,15 @@ int mh_sock_init(struct mh_sock *s, struct mh_loop *loop, int fd_take,
     return rc;
 }
 
+static void discard_unread(int fd)
+{
+    unsigned char waste[4096];
+    for (size_t left = DISCARD_BYTES; left > 0; left -= MH_MIN(left, sizeof waste)) {
+        if (recv(fd, waste, MH_MIN(left, sizeof waste), MSG_DONTWAIT) <= 0)
+            return;
+    }
+}
+
 void mh_sock_done(struct mh_sock *s)
 {
     if (s->watch.fd < 0)
@@ -65,7 +74,7 @@ void mh_sock_done(struct mh_sock *s)
     mh_loop_unwatch(s->loop, &s->watch);
     /* Bytes left unread (TLS tickets, say) would turn the close into a reset, and that takes
      * what is still on its way to the peer with it. */
-    (void)recv(s->watch.fd, NULL, DISCARD_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+    discard_unread(s->watch.fd);
     (void)close(s->watch.fd);
     s->watch.fd = -1;
 }
