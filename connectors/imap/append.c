@@ -357,6 +357,58 @@ static int begin(struct mh_session *s, const struct mh_append *msg, struct mh_er
 
 /* --- the vtable's functions ------------------------------------------------------------------- */
 
+/* `STATUS mailbox (APPENDLIMIT 257890)`; NIL: none is known. */
+static bool take_limit(struct imap_cmd *cmd, const struct mh_resp_event *ev)
+{
+    struct imap_folder_limit *limit = cmd->ctx;
+    const struct mh_val *list = imap_val(ev, 1);
+    if (ev->type != MH_RESP_UNTAGGED || !mh_resp_is(ev->name, ev->name_len, "STATUS") || !list ||
+        list->kind != MH_VAL_LIST || list->children < 2 || !imap_val_is(list + 1, "APPENDLIMIT"))
+        return false;
+    if (list[2].kind == MH_VAL_ATOM)
+        limit->is_known = mh_parse_u64(list[2].s, list[2].len, INT64_MAX, &limit->bytes);
+    return true;
+}
+
+/* A server that announces APPENDLIMIT without a value has one per folder (RFC 7889 section 3). A
+ * refusal is no error: the folder may be missing, and the append itself will say so. waits */
+static int ask_limit(struct mh_session *s, struct mh_err *err)
+{
+    struct imap_cmd *cmd = NULL;
+    bool is_per_folder = imap_has(&s->capset, IMAP_CAP_APPENDLIMIT) && s->capset.append_limit == 0;
+    if (!is_per_folder || s->append.limit.was_asked)
+        return MH_OK;
+    struct imap_folder_limit limit = {.was_asked = true};
+    int rc = imap_cmd_start(s, "STATUS ", &cmd, err);
+    if (rc)
+        return rc;
+    mh_cmd_string(&cmd->text, s->append.native, strlen(s->append.native));
+    mh_cmd_raw(&cmd->text, " (APPENDLIMIT)");
+    cmd->untagged = take_limit;
+    cmd->ctx = &limit;
+    rc = imap_cmd_send(cmd, err);
+    if (rc == MH_OK)
+        rc = imap_cmd_wait(cmd, err);
+    if (rc == MH_OK && cmd->status == MH_ST_OK)
+        s->append.limit = limit;
+    imap_cmd_done(cmd);
+    return rc;
+}
+
+/* What is known of a folder stays known while it is the same one. */
+static int set_folder(struct mh_session *s, const char *native, struct mh_err *err)
+{
+    if (s->append.native && strcmp(s->append.native, native) == 0)
+        return MH_OK;
+    char *copy = mh_strdup(native);
+    if (!copy)
+        return mh_err_nomem(err);
+    mh_free(s->append.native);
+    s->append.native = copy;
+    s->append.limit = (struct imap_folder_limit){.was_asked = false};
+    return MH_OK;
+}
+
 int imap_append_open(struct mh_session *s, const struct mh_folder *folder,
                      struct mh_append_sink *sink, struct mh_err *err)
 {
@@ -364,24 +416,28 @@ int imap_append_open(struct mh_session *s, const struct mh_folder *folder,
     int rc = imap_session_check(s, err);
     if (rc == MH_OK)
         rc = cut(s, err);
+    if (rc == MH_OK)
+        rc = set_folder(s, folder->native, err);
     if (rc)
         return rc;
-    char *native = mh_strdup(folder->native);
-    if (!native)
-        return mh_err_nomem(err);
-    mh_free(s->append.native);
-    s->append.native = native;
     s->append.sink = sink;
     s->append.must_create = s->append.has_created = false;
-    return MH_OK;
+    return ask_limit(s, err);
+}
+
+static bool limit_of(const struct mh_session *s, uint64_t *out)
+{
+    bool has_limit = s->append.limit.is_known || s->capset.append_limit > 0;
+    *out = s->append.limit.is_known ? s->append.limit.bytes : s->capset.append_limit;
+    if (s->max_message && (!has_limit || s->max_message < *out))
+        *out = s->max_message;
+    return has_limit || s->max_message;
 }
 
 static int too_big(const struct mh_session *s, const struct mh_append *msg, struct mh_err *err)
 {
-    uint64_t limit = s->capset.append_limit;
-    if (s->max_message && (limit == 0 || s->max_message < limit))
-        limit = s->max_message;
-    if (limit == 0 || msg->octets <= limit)
+    uint64_t limit = 0;
+    if (!limit_of(s, &limit) || msg->octets <= limit)
         return MH_OK;
     char size[32];
     char most[32];

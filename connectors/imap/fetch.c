@@ -271,14 +271,20 @@ static bool next_chunk(struct imap_fetching *f, struct fetch_cmd *c)
 }
 
 /*
- * Courier cuts BODY[] (and RFC822.SIZE) short where its MIME reader gives up, at hundreds of parts
- * or levels; RFC822 is the file as it is. It sets \Seen, but not in a folder that was opened by
- * EXAMINE.
+ * Courier's MIME reader gives up at some 300 parts or levels, and what it has not read is missing
+ * from BODY[], from BODY[]<0.n>, from HEADER and TEXT, and from RFC822.SIZE (5.0.13; it has neither
+ * BINARY nor RFC822.PEEK). RFC822 alone is the file as it is. It sets \Seen, but not in a folder
+ * that was opened by EXAMINE: one that is open for writing is opened that way for the fetch, and
+ * again for writing when flags are to be stored.
  */
+static bool reads_by_file(const struct mh_session *s)
+{
+    return s->names.family == IMAP_COURIER && s->utf8_enabled;
+}
+
 static const char *body_item(const struct mh_session *s)
 {
-    bool by_file = s->names.family == IMAP_COURIER && s->utf8_enabled && !s->selected.for_write;
-    return by_file ? " (UID RFC822)" : " (UID BODY.PEEK[])";
+    return reads_by_file(s) ? " (UID RFC822)" : " (UID BODY.PEEK[])";
 }
 
 static int send_chunk(struct imap_fetching *f, struct fetch_cmd *c, struct mh_err *err)
@@ -462,6 +468,8 @@ int imap_fetch(struct mh_session *s, const struct mh_item *const *items, size_t 
     int rc = states_for(s, n, err);
     if (rc == MH_OK)
         rc = imap_session_check(s, err);
+    if (rc == MH_OK && n > 0)
+        rc = imap_reopen(s, reads_by_file(s) ? IMAP_ACCESS_READ : IMAP_ACCESS_NONE, err);
     if (rc || n == 0)
         return rc;
     struct imap_fetching f = {.s = s, .items = items, .n = n, .sink = sink, .current = NO_ITEM};

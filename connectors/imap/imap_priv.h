@@ -84,6 +84,7 @@ enum imap_cap {
     IMAP_CAP_COMPRESS,
     IMAP_CAP_UTF8_ACCEPT,
     IMAP_CAP_OBJECTID,
+    IMAP_CAP_APPENDLIMIT, /* without a value: each folder has its own (RFC 7889) */
     IMAP_CAP_MOVE,
     IMAP_CAP_IDLE,
     IMAP_CAP_AUTH_PLAIN,
@@ -95,10 +96,10 @@ enum imap_cap {
 };
 
 struct imap_capset {
-    uint64_t bits; /* 1 << enum imap_cap */
-    uint64_t append_limit;
-    bool is_known;  /* the server has said something */
-    char text[512]; /* the tokens, blank-separated, printable; cut between two of them */
+    uint64_t bits;         /* 1 << enum imap_cap */
+    uint64_t append_limit; /* for all folders; 0 none */
+    bool is_known;         /* the server has said something */
+    char text[512];        /* the tokens, blank-separated, printable; cut between two of them */
 };
 
 void imap_capset_reset(struct imap_capset *c);
@@ -216,7 +217,7 @@ struct imap_sasl {
     const struct mh_buf *secret;
     unsigned step;
     struct imap_scram scram;
-    char server_error[256]; /* what an OAuth server answered before its NO, printable */
+    char oauth_status[32]; /* an OAuth server's word for what it has against the token; "" none */
 };
 
 const char *imap_mech_name(enum imap_mech mech);
@@ -291,10 +292,18 @@ struct imap_continuation {
     struct mh_waitq waiters;
 };
 
+/* How the server has the folder open. */
+enum imap_access {
+    IMAP_ACCESS_NONE, /* not any more: opening it in another way failed */
+    IMAP_ACCESS_READ, /* EXAMINE */
+    IMAP_ACCESS_WRITE /* SELECT */
+};
+
 /* The folder that is selected. */
 struct imap_selected {
-    char *native; /* owned; NULL none */
-    bool for_write;
+    char *native;   /* owned; NULL none */
+    bool for_write; /* what was asked for; ACCESS may differ for the time of a fetch */
+    enum imap_access access;
     int64_t at_ms;
     bool was_used; /* scanned, or selected again without asking: others may have changed it since */
     bool has_changed; /* messages came or went that we know of */
@@ -312,13 +321,21 @@ struct imap_swallowed {
     struct mh_err why;
 };
 
+/* How long a message the folder takes, where each has its own limit. */
+struct imap_folder_limit {
+    bool was_asked;
+    bool is_known;
+    uint64_t bytes; /* 0: no message at all (RFC 7889 section 3) */
+};
+
 /* What append_*() keeps. */
 struct imap_append {
     struct mh_append_sink *sink; /* borrowed */
     char *native;                /* owned */
-    struct imap_batch *open;     /* owned: the command that is being written, or NULL */
-    struct imap_batch *spare;    /* owned: for later batches */
-    unsigned due;                /* batches that are not finished */
+    struct imap_folder_limit limit;
+    struct imap_batch *open;  /* owned: the command that is being written, or NULL */
+    struct imap_batch *spare; /* owned: for later batches */
+    unsigned due;             /* batches that are not finished */
     bool in_message;
     bool is_single;       /* the message ends its command */
     bool is_swallowing;   /* it is `swallowed` */
@@ -469,6 +486,9 @@ void imap_fetch_body(struct mh_session *s, struct mh_resp_event *ev);
 bool imap_fetch_item(struct mh_session *s, const struct mh_resp_event *ev);
 /* A command was answered: perhaps one of the fetch's. */
 void imap_fetch_answered(struct mh_session *s);
+/* select.c: opens the selected folder again unless the server has it open as WANTED (NONE: in any
+ * way). MH_EFOLDER when it is not the same folder any more. waits */
+int imap_reopen(struct mh_session *s, enum imap_access wanted, struct mh_err *err) MH_MUST_CHECK;
 /* append.c */
 struct imap_appenduid {
     uint32_t uidvalidity;
@@ -486,6 +506,10 @@ int imap_namespace_start(struct mh_session *s, struct imap_cmd **out,
 int imap_folder_make(struct mh_session *s, const char *native, struct mh_err *err) MH_MUST_CHECK;
 /* True if NATIVE is the user's own: no other user's, not shared. */
 bool imap_is_own(const struct mh_session *s, const char *native, size_t len);
+
+/* around.c: 0, why the session is dead, or MH_ENOSUP without CAP; WHAT it is for people. */
+int imap_lacks(struct mh_session *s, enum imap_cap cap, const char *what,
+               struct mh_err *err) MH_MUST_CHECK;
 
 /* FLAGS and KEYWORDS as IMAP writes them. What is no atom cannot be a keyword there; it is left out
  * and counted. */

@@ -8,6 +8,7 @@
  * With implicit TLS and a server that announces itself unasked (Dovecot, Cyrus) that is two round
  * trips behind the handshake.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -150,6 +151,16 @@ static int exchange_step(struct exchange *x, struct mh_err *err)
     return rc;
 }
 
+/* What the server said stays; the text says what it is about. */
+static void token_refused(const struct imap_sasl *sasl, struct mh_err *err)
+{
+    const char *status = sasl->oauth_status;
+    (void)snprintf(err->text, sizeof err->text,
+                   "the server refuses the access token%s%s%s: it is over, or for another user or "
+                   "purpose",
+                   status[0] ? " (" : "", status, status[0] ? ")" : "");
+}
+
 static int exchange_run(struct exchange *x, struct mh_err *err)
 {
     struct mh_session *s = x->l->s;
@@ -172,8 +183,9 @@ static int exchange_run(struct exchange *x, struct mh_err *err)
     if (x->cmd->status == MH_ST_OK)
         return imap_sasl_finish(&x->sasl, err);
     rc = imap_cmd_refused(x->cmd, MH_EAUTH, err);
-    if (x->sasl.server_error[0] && err && !x->cmd->code[0])
-        mh_err_server(err, x->sasl.server_error, strlen(x->sasl.server_error));
+    bool is_oauth = x->sasl.mech == IMAP_MECH_XOAUTH2 || x->sasl.mech == IMAP_MECH_OAUTHBEARER;
+    if (rc == MH_EAUTH && is_oauth && err)
+        token_refused(&x->sasl, err);
     return rc;
 }
 

@@ -2,6 +2,7 @@
 /* SASL mechanisms, the client's side: PLAIN (RFC 4616), SCRAM (scram.c), XOAUTH2 (Google,
  * Microsoft) and OAUTHBEARER (RFC 7628). Messages here are raw; login.c puts them into base64 and
  * onto the wire. */
+#include <ctype.h>
 #include <string.h>
 
 #include "connectors/imap/imap_priv.h"
@@ -63,15 +64,37 @@ static int scram_step(struct imap_sasl *x, const char *challenge, size_t len, st
     }
 }
 
+/*
+ * The value of "status" in an OAuth error's JSON: "invalid_token" (RFC 7628 section 3.2.2), "401"
+ * (Google's form for XOAUTH2). Of all that the server sends only this word goes further, into an
+ * error's text, and only if it is a short one: the rest may repeat what was sent.
+ */
+static void take_status(const char *json, size_t len, char *out, size_t size)
+{
+    static const char key[] = "\"status\"";
+    const char *end = json + len;
+    const char *p = memmem(json, len, key, sizeof key - 1);
+    size_t n = 0;
+    out[0] = '\0';
+    if (!p)
+        return;
+    for (p += sizeof key - 1; p < end && strchr(" \t\r\n:\"", *p) && *p; p++)
+        ;
+    while (p + n < end && n < size && (isalnum((unsigned char)p[n]) || p[n] == '_' || p[n] == '-'))
+        n++;
+    if (n == size)
+        return;
+    memcpy(out, p, n);
+    out[n] = '\0';
+}
+
 /* Step 1 happens on errors only: the server's JSON says why, and wants an answer before its NO. */
 static int oauth_step(struct imap_sasl *x, const char *challenge, size_t len, struct mh_buf *out,
                       struct mh_err *err)
 {
     bool is_bearer = x->mech == IMAP_MECH_OAUTHBEARER;
     if (x->step == 1) {
-        size_t n = MH_MIN(len, sizeof x->server_error - 1);
-        memcpy(x->server_error, challenge, n);
-        x->server_error[n] = '\0';
+        take_status(challenge, len, x->oauth_status, sizeof x->oauth_status);
         if (is_bearer)
             mh_buf_addc(out, '\1');
         return MH_OK;

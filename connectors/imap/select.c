@@ -154,7 +154,8 @@ static bool is_selected(const struct mh_session *s, const char *native, bool for
 {
     const struct imap_selected *sel = &s->selected;
     return sel->native && strcmp(sel->native, native) == 0 && sel->for_write == for_write &&
-           !sel->has_changed && mh_now_ms() - sel->at_ms < IMAP_SELECT_FRESH_MS;
+           sel->access != IMAP_ACCESS_NONE && !sel->has_changed &&
+           mh_now_ms() - sel->at_ms < IMAP_SELECT_FRESH_MS;
 }
 
 static bool take_uidnext(struct imap_cmd *cmd, const struct mh_resp_event *ev)
@@ -261,10 +262,44 @@ int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
     }
     sel->native = native;
     sel->for_write = for_write;
+    sel->access = for_write ? IMAP_ACCESS_WRITE : IMAP_ACCESS_READ;
     sel->at_ms = mh_now_ms();
     sel->has_changed = sel->was_used = false;
     *out = sel->opened;
     return MH_OK;
+}
+
+int imap_reopen(struct mh_session *s, enum imap_access wanted, struct mh_err *err)
+{
+    struct imap_selected *sel = &s->selected;
+    mh_assert(s->is_dead || sel->native);
+    int rc = imap_session_check(s, err);
+    bool is_open = wanted == IMAP_ACCESS_NONE ? sel->access != wanted : sel->access == wanted;
+    if (rc || is_open)
+        return rc;
+    if (wanted == IMAP_ACCESS_NONE)
+        wanted = sel->for_write ? IMAP_ACCESS_WRITE : IMAP_ACCESS_READ;
+    const struct mh_opened before = sel->opened;
+    bool had_changed = sel->has_changed;
+    sel->access = IMAP_ACCESS_NONE;
+    sel->opened = (struct mh_opened){.uidvalidity = 0};
+    rc = open_folder(s, sel->native, wanted == IMAP_ACCESS_WRITE, err);
+    bool is_same = rc == MH_OK && sel->opened.uidvalidity == before.uidvalidity;
+    if (is_same) {
+        sel->access = wanted;
+        sel->has_changed = had_changed || sel->opened.messages != before.messages ||
+                           sel->opened.uidnext != before.uidnext;
+        return MH_OK;
+    }
+    sel->opened = before; /* what the caller was told stays what it was */
+    if (rc == MH_OK)
+        return mh_err_set(err, MH_EFOLDER, "imap", "the folder was made anew meanwhile");
+    if (rc == MH_ENOENT) { /* it was there before */
+        rc = MH_EFOLDER;
+        if (err)
+            err->code = rc;
+    }
+    return rc;
 }
 
 /* --- scan ------------------------------------------------------------------------------------- */
@@ -461,7 +496,7 @@ static int complete(struct mh_session *s, struct scanning *c, struct mh_err *err
 int imap_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, struct mh_err *err)
 {
     mh_assert(s->is_dead || s->selected.native);
-    int rc = imap_session_check(s, err);
+    int rc = imap_reopen(s, IMAP_ACCESS_NONE, err);
     const struct imap_selected *sel = &s->selected;
     bool is_empty = sel->opened.messages == 0 && !sel->was_used && !sel->has_changed;
     if (rc || is_empty || uid_from > UINT32_MAX) {
@@ -512,7 +547,8 @@ int imap_store_flags(struct mh_session *s, const uint64_t *uids, size_t n, bool 
     size_t first = 0;
     size_t in_flight = 0;
     imap_flags_add(s, flags, keywords, &text);
-    int rc = mh_buf_failed(&text) ? mh_err_nomem(err) : imap_session_check(s, err);
+    enum imap_access access = s->selected.for_write ? IMAP_ACCESS_WRITE : IMAP_ACCESS_NONE;
+    int rc = mh_buf_failed(&text) ? mh_err_nomem(err) : imap_reopen(s, access, err);
     int refused = MH_OK;
     for (size_t i = 0; rc == MH_OK && text.len > 0 && (i < n || in_flight > 0);) {
         if (i < n && in_flight < IMAP_WINDOW) {

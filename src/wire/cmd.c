@@ -76,6 +76,15 @@ static bool add_marker(struct mh_cmd *c, const char *prefix, uint64_t octets)
     return sync;
 }
 
+/* `+` must be awaited here. */
+static void add_break(struct mh_cmd *c)
+{
+    if (c->n_breaks == MH_CMD_BREAKS_MAX)
+        c->failed = true;
+    else
+        c->breaks[c->n_breaks++] = c->text.len;
+}
+
 static bool is_quotable(const struct mh_cmd *c, const char *s, size_t len)
 {
     bool has_8bit = false;
@@ -108,12 +117,15 @@ void mh_cmd_string(struct mh_cmd *c, const char *s, size_t len)
         add_quoted(c, s, len);
         return;
     }
-    if (add_marker(c, "", len)) {
-        if (c->n_breaks == MH_CMD_BREAKS_MAX)
-            c->failed = true;
-        else
-            c->breaks[c->n_breaks++] = c->text.len;
-    }
+    if (add_marker(c, "", len))
+        add_break(c);
+    add(c, s, len);
+}
+
+void mh_cmd_octets(struct mh_cmd *c, const char *s, size_t len, bool is_literal8)
+{
+    mh_buf_addf(&c->text, "%s{%zu}\r\n", is_literal8 ? "~" : "", len);
+    add_break(c);
     add(c, s, len);
 }
 

@@ -42,6 +42,10 @@ void mh_cmd_rawf(struct mh_cmd *c, const char *fmt, ...) MH_PRINTF(2, 3);
 /* An astring: quoted where it can be, else a literal. Quoting always (never a bare atom) for
  * mailbox names. */
 void mh_cmd_string(struct mh_cmd *c, const char *s, size_t len);
+/* Any octets, NUL too, as literal8 `~{n}` (RFC 9051 section 4.3) or as a plain literal `{n}`, which
+ * some servers take instead. Always synchronising: a server that does not know the form must not
+ * take the octets for its next command. */
+void mh_cmd_octets(struct mh_cmd *c, const char *s, size_t len, bool is_literal8);
 /* Ascending: "1:5,7,9:12". An empty set or a uid that IMAP has not sets `failed`. */
 void mh_cmd_uid_set(struct mh_cmd *c, const uint64_t *uids, size_t n);
 void mh_cmd_end(struct mh_cmd *c); /* CRLF */

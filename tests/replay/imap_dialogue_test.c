@@ -97,6 +97,7 @@ struct client {
     struct mh_sink sink;
     struct mh_append_sink verdicts;
     uint64_t sink_fails_at; /* begin of this uid; 0 never */
+    uint64_t max_message;
     uint64_t body_bytes;
     uint64_t left; /* octets of the message that is being appended */
     unsigned n_verdicts;
@@ -108,6 +109,8 @@ static void say_error(struct client *c, const char *what, const struct mh_err *e
     mh_buf_addf(&c->log, "%s: %s", what, mh_code_name(err->code));
     if (err->reason)
         mh_buf_addf(&c->log, " %s", err->reason);
+    if (strstr(err->text, "access token"))
+        mh_buf_addf(&c->log, " %s", err->text);
     if (err->retry_after_ms)
         mh_buf_addf(&c->log, " after %lld", (long long)err->retry_after_ms);
     if (err->server_text[0])
@@ -309,7 +312,10 @@ static int op_quota(struct client *c, struct mh_err *err)
 static int on_entry(void *ctx, const char *name, const char *value, size_t len)
 {
     struct client *c = ctx;
-    mh_buf_addf(&c->log, "%s=%.*s\n", name, (int)len, value);
+    mh_buf_addf(&c->log, "%s=", name);
+    for (size_t i = 0; i < len; i++)
+        mh_buf_addc(&c->log, value[i] ? value[i] : '@');
+    mh_buf_addc(&c->log, '\n');
     return 0;
 }
 
@@ -322,8 +328,8 @@ static int one_op(struct client *c, const char *op, char *arg, struct mh_err *er
         return op_list(c, *arg != '\0', err);
     if (strcmp(op, "create") == 0)
         return op_create(c, arg, err);
-    if (strcmp(op, "select") == 0) {
-        int rc = mh_imap.select(c->session, &folder, false, &opened, err);
+    if (strcmp(op, "select") == 0 || strcmp(op, "open") == 0) {
+        int rc = mh_imap.select(c->session, &folder, *op == 'o', &opened, err);
         if (rc == 0)
             mh_buf_addf(&c->log, "selected %llu messages, next %llu, %s%s\n",
                         (unsigned long long)opened.messages, (unsigned long long)opened.uidnext,
@@ -358,11 +364,13 @@ static int one_op(struct client *c, const char *op, char *arg, struct mh_err *er
         return mh_imap.metadata_get(c->session, &folder, on_entry, c, err);
     if (strcmp(op, "annotate") == 0)
         return mh_imap.metadata_set(c->session, &folder, "/private/comment", "a\r\nb", 4, err);
+    if (strcmp(op, "annotate-nul") == 0)
+        return mh_imap.metadata_set(c->session, &folder, "/private/comment", "a\0b", 3, err);
     cr_assert_fail("no such operation: %s", op);
     return MH_EUSAGE;
 }
 
-/* OPS: "select INBOX; fetch 1,2; to Sent; append 1,10". An error is logged and the next one goes
+/* OPS: "select INBOX; fetch 1,2; to Sent; append 1,10"; "open" is select for writing. An error is logged and the next one goes
  * on. */
 static void run_ops(struct client *c)
 {
@@ -392,6 +400,7 @@ static void client_main(void *arg)
     (void)snprintf(url, sizeof url, "imap://anna@127.0.0.1:%u/%s", c->port, c->url_rest);
     int rc = mh_endpoint_parse_url(url, &ep, &err);
     ep.secret.value = mh_strdup(c->password);
+    ep.max_message = c->max_message;
     const struct mh_env env = {
         .pool = c->pool, .net = c->net, .timeout_ms = c->timeout_ms, .is_source = false};
     if (rc == 0)
@@ -416,7 +425,8 @@ struct dialogue {
     const char *script;
     const char *log;
     uint64_t sink_fails_at;
-    int64_t timeout_ms; /* 0: long enough */
+    uint64_t max_message; /* the endpoint's; 0 none */
+    int64_t timeout_ms;   /* 0: long enough */
 };
 
 static void play(const struct dialogue *d)
@@ -430,7 +440,8 @@ static void play(const struct dialogue *d)
                        .timeout_ms = d->timeout_ms ? d->timeout_ms : 30000,
                        .sink = {on_begin, on_data, on_end, on_missed},
                        .verdicts = {on_done},
-                       .sink_fails_at = d->sink_fails_at};
+                       .sink_fails_at = d->sink_fails_at,
+                       .max_message = d->max_message};
     server_start(&server, d->script);
     c.port = server.port;
     cr_assert_eq(mh_pool_new(16u << 20, &c.pool, &err), 0);
@@ -529,7 +540,21 @@ static const struct dialogue logins[] = {
      .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hello\n"
                "C: * AUTHENTICATE XOAUTH2 dXNlcj1hbm5hAWF1dGg9QmVhcmVyIHNlY3JldAEB\n"
                "S: + eyJzdGF0dXMiOiI0MDAifQ==\nC: \nS: A1 NO SASL failed\nUNTIL-CLOSE\n",
-     .log = "open: auth refused ({\"status\":\"400\"})\n"},
+     .log =
+         "open: auth refused the server refuses the access token (400): it is over, or for another "
+         "user or purpose (SASL failed)\n"},
+    {.name = "OAUTHBEARER without an initial response, no reason given",
+     .url_rest = "?tls=none&auth=oauthbearer",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER] hello\n"
+               "C: * AUTHENTICATE OAUTHBEARER\nS: + \nC: *\n"
+               "S: A1 NO [AUTHENTICATIONFAILED] no\nUNTIL-CLOSE\n",
+     .log = "open: auth login-refused the server refuses the access token: it is over, or for "
+            "another user or purpose ([AUTHENTICATIONFAILED] no)\n"},
+    {.name = "XOAUTH2: the token server is down, which is no refusal",
+     .url_rest = "?tls=none&auth=xoauth2",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hello\n"
+               "C: * AUTHENTICATE XOAUTH2 *\nS: $TAG NO [UNAVAILABLE] later\nUNTIL-CLOSE\n",
+     .log = "open: later unavailable ([UNAVAILABLE] later)\n"},
     {.name = "challenges that do not end",
      .script = HELLO "C: * AUTHENTICATE PLAIN *\nS: + AAAA\nC: *\nS: A1 BAD\nUNTIL-CLOSE\n",
      .log = "open: auth\n"},
@@ -691,6 +716,57 @@ static const struct dialogue folders[] = {
      .log =
          "anna lrswi\ngroup one lr\nquota 1 20480 of 51200\n/private/comment=a\r\nb\n/shared/y=z\n"
          "annotate: folder no-permission ([NOPERM] no)\n"},
+    {.name = "annotations that the server computes, and the role",
+     .ops = "metadata A",
+     .script = LOGIN(
+         "METADATA SPECIAL-USE") "C: * GETMETADATA *\n"
+                                 "S: * METADATA A (/shared/vendor/cmu/cyrus-imapd/size \"9\" "
+                                 "/Shared/Vendor/CMU/cyrus-imapd/UniqueID abc "
+                                 "/shared/vendor/cmu/cyrus-imapd/sharedseen false "
+                                 "/shared/vendor/cmu/cyrus-imapd/duplicatedeliver \"true\" "
+                                 "/private/vendor/cmu/cyrus-imapd/size \"8\" "
+                                 "/shared/vendor/cmu/cyrus-imapd/sizes \"7\" "
+                                 "/shared/vendor/cmu/cyrus-imapd/expire \"30\")\n"
+                                 "S+: * METADATA A (/private/specialuse {5}\\r\\n\\\\Junk)\\r\\n\n"
+                                 "S+: * METADATA A (/private/specialuse \"\\\\\\\\Junk "
+                                 "\\\\\\\\Sent\")\\r\\n\n"
+                                 "S+: * METADATA A (/private/specialuse \"\\\\\\\\Memos\" "
+                                 "/private/x Junk)\\r\\n\n"
+                                 "S: $TAG OK\nUNTIL-CLOSE\n",
+     .log = "/shared/vendor/cmu/cyrus-imapd/duplicatedeliver=true\n"
+            "/private/vendor/cmu/cyrus-imapd/size=8\n/shared/vendor/cmu/cyrus-imapd/sizes=7\n"
+            "/shared/vendor/cmu/cyrus-imapd/expire=30\n/private/specialuse=\\Junk \\Sent\n"
+            "/private/specialuse=\\Memos\n/private/x=Junk\n"},
+    {.name = "annotations: the role is kept where LIST does not tell it",
+     .ops = "metadata A",
+     .script = LOGIN("METADATA") "C: * GETMETADATA *\n"
+                                 "S+: * METADATA A (/private/specialuse {5}\\r\\n\\\\Junk)\\r\\n\n"
+                                 "S: $TAG OK\nUNTIL-CLOSE\n",
+     .log = "/private/specialuse=\\Junk\n"},
+    {.name = "annotations with NUL bytes: read in both forms, sent as literal8, never unasked",
+     .ops = "metadata A; annotate-nul A; annotate-nul A; annotate-nul A; quota",
+     .script = LOGIN(
+         "METADATA LITERAL+ QUOTA") "C: * GETMETADATA *\n"
+                                    "S+: * METADATA A (/private/x ~{3}\\r\\na\\0b /private/y "
+                                    "{2}\\r\\n\\0\\0)\\r\\n\n"
+                                    "S: $TAG OK\n"
+                                    "C: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nC: )\nS: "
+                                    "A4 OK\n"
+                                    "C: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nC: )\n"
+                                    "S: A5 NO [CANNOT] Attribute string value has NULs\n"
+                                    "NOCONT\nC: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nS: "
+                                    "$TAG BAD what is that\n"
+                                    "C: * GETQUOTAROOT *\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .log = "/private/x=a@b\n/private/y=@@\n"
+            "annotate-nul: folder nul-byte ([CANNOT] Attribute string value has NULs)\n"
+            "annotate-nul: folder nul-byte (what is that)\nquota 0 0 of 0\n"},
+    {.name = "annotations with NUL bytes: Cyrus takes a plain literal",
+     .ops = "annotate-nul A",
+     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Cyrus IMAP 3.6.1\n"
+               "C: * AUTHENTICATE *\n" LOGGED_IN(
+                   "METADATA LITERAL+") "C: * SETMETADATA \"A\" (\"/private/comment\" {3}\nC: "
+                                        ")\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .log = ""},
     {.name = "what the server has not got",
      .ops = "rights A; quota; metadata A",
      .script = LOGIN("") "UNTIL-CLOSE\n",
@@ -836,6 +912,52 @@ static const struct dialogue readings[] = {
      .log = SELECTED "store: item keyword-refused ([LIMIT] Too many keywords)\n"},
 };
 
+/* Courier's bodies are whole in RFC822 only, which sets \\Seen unless the folder is read-only. */
+#define COURIER                                                                                    \
+    "CONN 1\nREJECT *BODY*\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Courier-IMAP\n"      \
+    "C: * AUTHENTICATE *\nS: $TAG OK [CAPABILITY IMAP4rev1 ENABLE UTF8=ACCEPT ACL2=UNION] in\n"    \
+    "C: * LIST \"\" \"\"\nC: * ENABLE UTF8=ACCEPT\nS: * LIST (\\Noselect) \".\" \"\"\nS: A2 OK\n"  \
+    "S: * ENABLED UTF8=ACCEPT\nS: A3 OK\n"
+#define COURIER_OPENED(how, validity, next)                                                        \
+    "C: * " how " \"INBOX\"\nS: * 2 EXISTS\nS: * OK [UIDVALIDITY " validity "] Ok\n"               \
+    "S: * OK [UIDNEXT " next "] Ok\nS: * OK [PERMANENTFLAGS (\\Seen \\*)] Ok\nS: $TAG OK\n"
+#define C_SELECT        COURIER_OPENED("SELECT", "7", "3")
+#define C_EXAMINE       COURIER_OPENED("EXAMINE", "7", "3")
+#define C_EXAMINE_MORE  COURIER_OPENED("EXAMINE", "7", "4")
+#define C_EXAMINE_OTHER COURIER_OPENED("EXAMINE", "8", "3")
+#define C_FETCH                                                                                    \
+    "C: * UID FETCH 1 (UID RFC822)\nS+: * 1 FETCH (UID 1 RFC822 {3}\\r\\none)\\r\\n\nS: $TAG OK\n"
+#define C_STORE "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen x)\nS: $TAG OK\n"
+#define OPENED2 "selected 2 messages, next 3, *\n"
+
+static const struct dialogue couriers[] = {
+    {.name = "read-only for the fetch, for writing again for the flags",
+     .ops = "open INBOX; fetch 1; fetch 1; open INBOX; store x; fetch 1",
+     .script = COURIER C_SELECT C_EXAMINE C_FETCH C_FETCH C_SELECT C_STORE C_EXAMINE C_FETCH
+     "UNTIL-CLOSE\n",
+     .log = OPENED2 "1[3]one.\n1[3]one.\n" OPENED2 "1[3]one.\n"},
+    {.name = "what came meanwhile is seen by the next select",
+     .ops = "open INBOX; fetch 1; open INBOX",
+     .script = COURIER C_SELECT C_EXAMINE_MORE C_FETCH C_SELECT "UNTIL-CLOSE\n",
+     .log = OPENED2 "1[3]one.\n" OPENED2},
+    {.name = "another folder of that name, none at all, and the same again",
+     .ops = "open INBOX; fetch 1; fetch 1; scan 1; fetch 1",
+     .script = COURIER C_SELECT C_EXAMINE_OTHER
+     "C: * EXAMINE *\nS: $TAG NO [NONEXISTENT] gone\nC: * SELECT *\nS: $TAG NO [NOPERM] "
+     "no\n" C_EXAMINE C_FETCH "UNTIL-CLOSE\n",
+     .log = OPENED2 "fetch: folder\nfetch: folder no-folder ([NONEXISTENT] gone)\n"
+                    "scan: folder no-permission ([NOPERM] no)\n1[3]one.\n"},
+    {.name = "the connection breaks while the folder is opened again",
+     .ops = "open INBOX; fetch 1; fetch 1",
+     .script = COURIER C_SELECT "C: * EXAMINE *\nCLOSE\n",
+     .log = OPENED2 "fetch: retry\nfetch: retry\n"},
+};
+
+Test(imap_dialogue, courier)
+{
+    play_all(couriers, MH_ARRAY_LEN(couriers));
+}
+
 Test(imap_dialogue, reading)
 {
     play_all(readings, MH_ARRAY_LEN(readings));
@@ -954,6 +1076,42 @@ static const struct dialogue appends[] = {
      .script = LOGIN("LITERAL+ APPENDLIMIT=100") "C: * APPEND \"A\" {100+}\nC: \nS: A3 OK\n"
                                                  "UNTIL-CLOSE\n",
      .log = "append: item too-big\n#2=0/0\n"},
+    {.name = "each folder has its own limit",
+     .ops = "to A; append 1,101; append 2,100; to A; append 3,101; to B; append 4,101; to A; flush",
+     .script =
+         LOGIN("LITERAL+ APPENDLIMIT") "C: * STATUS \"A\" (APPENDLIMIT)\n"
+                                       "S: * STATUS B (MESSAGES 1)\n"
+                                       "S: * STATUS A (APPENDLIMIT 100)\nS: $TAG OK\n"
+                                       "C: * APPEND \"A\" {100+}\nC: \n"
+                                       "C: * STATUS \"B\" (APPENDLIMIT)\n"
+                                       "S: A4 OK\nS: * STATUS B (APPENDLIMIT NIL)\nS: A5 OK\n"
+                                       "C: * APPEND \"B\" {101+}\nC: \n"
+                                       "C: * STATUS \"A\" *\nS: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
+     .log = "append: item too-big\nappend: item too-big\n#2=0/0\n#4=0/0\n"},
+    {.name = "a folder that takes no messages, one that is not there, a number that is none",
+     .ops = "to A; append 1,1; to B; append 2,1; flush; to C; append 3,1; flush",
+     .script = LOGIN("LITERAL+ APPENDLIMIT") "C: * STATUS \"A\" *\n"
+                                             "S: * STATUS A (APPENDLIMIT 0)\nS: $TAG OK\n"
+                                             "C: * STATUS \"B\" *\nS: $TAG NO [NONEXISTENT] none\n"
+                                             "C: * APPEND \"B\" {1+}\nC: \nS: A5 OK\n"
+                                             "C: * STATUS \"C\" *\n"
+                                             "S: * STATUS C (APPENDLIMIT -1)\nS: $TAG OK\n"
+                                             "C: * APPEND \"C\" {1+}\nC: \nS: A7 OK\nUNTIL-CLOSE\n",
+     .log = "append: item too-big\n#2=0/0\n#3=0/0\n"},
+    {.name = "the endpoint's own limit and the folder's: the lower one counts",
+     .max_message = 50,
+     .ops = "to A; append 1,51; append 2,50; flush; to B; append 3,41; flush",
+     .script =
+         LOGIN("LITERAL+ APPENDLIMIT") "C: * STATUS \"A\" *\n"
+                                       "S: * STATUS A (APPENDLIMIT 100)\nS: $TAG OK\n"
+                                       "C: * APPEND \"A\" {50+}\nC: \nS: A4 OK\n"
+                                       "C: * STATUS \"B\" *\n"
+                                       "S: * STATUS B (APPENDLIMIT 40)\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .log = "append: item too-big\n#2=0/0\nappend: item too-big\n"},
+    {.name = "the connection breaks while the limit is asked",
+     .ops = "to A; append 1,1",
+     .script = LOGIN("LITERAL+ APPENDLIMIT") "C: * STATUS \"A\" *\nCLOSE\n",
+     .log = "to: retry\nappend: retry\n"},
     {.name = "OK before the end of the command",
      .ops = "to A; append 1,3; await 1; flush",
      .script = MULTI "C: * APPEND \"A\" {3+}\nS: A3 OK\nUNTIL-CLOSE\n",

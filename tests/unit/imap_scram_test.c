@@ -229,22 +229,44 @@ Test(imap_sasl, challenges_end)
     mh_buf_done(&out);
 }
 
-Test(imap_sasl, oauth_error_is_kept)
+/* The word for the error, and nothing else of what the server sends. */
+Test(imap_sasl, oauth_status)
 {
+    static const struct {
+        const char *json;
+        const char *status;
+    } cases[] = {
+        {"{\"status\":\"401\"}", "401"},
+        {"{\"status\":\"invalid_token\",\"scope\":\"mail\"}", "invalid_token"},
+        {"{ \"scope\" : \"x\" , \"status\" : 400 }", "400"},
+        {"{\"status\":\"a.b\"}", "a"},
+        {"{\"status\":\"\"}", ""},
+        {"{\"status\":{\"a\":1}}", ""},
+        {"{\"status\"", ""},
+        {"{\"Status\":\"401\"}", ""},
+        {"{}", ""},
+        {"", ""},
+        {"not JSON at all", ""},
+        {"{\"status\":\"1234567890123456789012345678901\"}", "1234567890123456789012345678901"},
+        {"{\"status\":\"12345678901234567890123456789012\"}", ""}, /* no word: a token, perhaps */
+        {"{\"status\":\"123456789012345678901234567890123", ""},
+    };
     struct mh_buf secret = MH_BUF_INIT;
     struct mh_buf out = MH_BUF_INIT;
     struct mh_err err;
-    struct imap_sasl x;
     set(&secret, "t");
-    imap_sasl_init(&x, IMAP_MECH_OAUTHBEARER);
-    x.authcid = x.authzid = x.host = "h";
-    x.secret = &secret;
-    cr_assert_eq(imap_sasl_step(&x, "", 0, &out, &err), 0);
-    cr_assert_eq(imap_sasl_step(&x, "{\"status\":\"401\"}", 16, &out, &err), 0);
-    cr_expect_eq(out.len, 1);
-    cr_expect_eq(out.data[0], '\1');
-    cr_expect_str_eq(x.server_error, "{\"status\":\"401\"}");
-    imap_sasl_done(&x);
+    for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
+        struct imap_sasl x;
+        imap_sasl_init(&x, IMAP_MECH_OAUTHBEARER);
+        x.authcid = x.authzid = x.host = "h";
+        x.secret = &secret;
+        cr_assert_eq(imap_sasl_step(&x, "", 0, &out, &err), 0);
+        cr_assert_eq(imap_sasl_step(&x, cases[i].json, strlen(cases[i].json), &out, &err), 0);
+        cr_expect_eq(out.len, 1);
+        cr_expect_eq(out.data[0], '\1');
+        cr_expect_str_eq(x.oauth_status, cases[i].status, "%s", cases[i].json);
+        imap_sasl_done(&x);
+    }
     mh_buf_done(&secret);
     mh_buf_done(&out);
 }

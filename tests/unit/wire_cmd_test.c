@@ -51,6 +51,30 @@ Test(wire_cmd, strings)
     }
 }
 
+/* Never unasked, whatever the server has: see cmd.h. */
+Test(wire_cmd, octets)
+{
+    static const enum mh_literal_mode modes[] = {MH_LITERAL_SYNC, MH_LITERAL_MINUS,
+                                                 MH_LITERAL_PLUS};
+    for (size_t i = 0; i < 2 * MH_ARRAY_LEN(modes); i++) {
+        struct mh_cmd c;
+        bool is_literal8 = i % 2 == 0;
+        mh_cmd_init(&c, modes[i / 2]);
+        mh_cmd_octets(&c, BYTES("a\0\r\nb"), is_literal8);
+        mh_cmd_raw(&c, ")");
+        cr_expect_not(c.failed);
+        size_t marker = is_literal8 ? 6 : 5;
+        cr_assert_eq(c.text.len, marker + 5 + 1);
+        cr_expect_eq(memcmp(c.text.data, "~{5}\r\na\0\r\nb)" + !is_literal8, c.text.len), 0);
+        cr_expect(c.n_breaks == 1 && c.breaks[0] == marker);
+        mh_cmd_reset(&c);
+        for (unsigned k = 0; k <= MH_CMD_BREAKS_MAX; k++)
+            mh_cmd_octets(&c, "", 0, is_literal8);
+        cr_expect(c.failed && c.n_breaks == MH_CMD_BREAKS_MAX);
+        mh_cmd_done(&c);
+    }
+}
+
 Test(wire_cmd, long_strings_become_literals)
 {
     char s[5000];
