@@ -4,7 +4,10 @@
  * MULTIAPPEND with LITERAL+, three commands on the way per connection, nothing is computed or remembered.
  * What mailhaul reaches is quoted as a share of the best that this finds.
  *
- * usage: feeder --port P --maildir DIR [--users N] [--connections N] [--batch N] [--messages N] [--single]
+ * --waiting is the other end: each message with a synchronising literal, `+` and answer waited for, which is
+ * what a plain client does.
+ *
+ * usage: feeder --port P --maildir DIR [--users N] [--connections N] [--batch N] [--messages N] [--single | --waiting]
  *   DIR holds user01 …; user I's messages go into the INBOX of account I, spread over N connections.
  * Prints one line: messages seconds messages/s MB/s.
  */
@@ -52,7 +55,7 @@ struct feed {
 static char line_end[] = "\r\n";
 static unsigned port, users = 1, connections = 1, batch = 100;
 static size_t most = SIZE_MAX;
-static bool is_single;
+static bool is_single, is_waiting;
 
 static void die(const char *what)
 {
@@ -159,6 +162,49 @@ static void *write_main(void *arg)
     return NULL;
 }
 
+/* Reads until a line that begins with START. */
+static void await(int fd, const char *start)
+{
+    char line[512];
+    size_t at = 0;
+    for (;;) {
+        ssize_t n = recv(fd, line + at, 1, 0);
+        if (n < 0 && errno == EAGAIN)
+            continue;
+        if (n <= 0)
+            die("read");
+        if (line[at] != '\n') {
+            at += at < sizeof line - 1;
+            continue;
+        }
+        if (strncmp(line, start, strlen(start)) == 0)
+            return;
+        if (line[0] == 'A') {
+            (void)fprintf(stderr, "feeder: refused: %.*s\n", (int)at, line);
+            exit(1);
+        }
+        at = 0;
+    }
+}
+
+static void *wait_main(void *arg)
+{
+    struct feed *f = arg;
+    char head[64];
+    size_t first = 0;
+    batch = 1;
+    while (take(f->box, &first)) {
+        struct message *m = &f->box->v[first];
+        int len = snprintf(head, sizeof head, "A APPEND INBOX {%zu}\r\n", m->len);
+        struct iovec v[] = {{head, (size_t)len}, {m->data, m->len}, {line_end, 2}};
+        send_all(f->fd, &v[0], 1);
+        await(f->fd, "+");
+        send_all(f->fd, &v[1], 2);
+        await(f->fd, "A OK");
+    }
+    return NULL;
+}
+
 static void *read_main(void *arg)
 {
     struct feed *f = arg;
@@ -229,10 +275,10 @@ static double now(void)
 
 static void read_options(int argc, char **argv, const char **dir)
 {
-    static const struct option options[] = {{"port", 1, NULL, 'p'},   {"maildir", 1, NULL, 'm'},
-                                            {"users", 1, NULL, 'u'},  {"connections", 1, NULL, 'c'},
-                                            {"batch", 1, NULL, 'b'},  {"messages", 1, NULL, 'n'},
-                                            {"single", 0, NULL, 's'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"port", 1, NULL, 'p'},        {"maildir", 1, NULL, 'm'}, {"users", 1, NULL, 'u'},
+        {"connections", 1, NULL, 'c'}, {"batch", 1, NULL, 'b'},   {"messages", 1, NULL, 'n'},
+        {"single", 0, NULL, 's'},      {"waiting", 0, NULL, 'w'}, {NULL, 0, NULL, 0}};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         unsigned long n = optarg ? strtoul(optarg, NULL, 10) : 0;
         switch (o) {
@@ -257,6 +303,9 @@ static void read_options(int argc, char **argv, const char **dir)
         case 's':
             is_single = true;
             break;
+        case 'w':
+            is_waiting = true;
+            break;
         default:
             exit(2);
         }
@@ -265,7 +314,7 @@ static void read_options(int argc, char **argv, const char **dir)
         (void)fprintf(
             stderr,
             "usage: feeder --port P --maildir DIR [--users N] [--connections N] [--batch N] "
-            "[--messages N] [--single]\n");
+            "[--messages N] [--single | --waiting]\n");
         exit(2);
     }
 }
@@ -299,12 +348,15 @@ int main(int argc, char **argv)
     }
     double start = now();
     for (size_t i = 0; i < n; i++) {
-        (void)pthread_create(&feeds[i].writer, NULL, write_main, &feeds[i]);
-        (void)pthread_create(&feeds[i].reader, NULL, read_main, &feeds[i]);
+        (void)pthread_create(&feeds[i].writer, NULL, is_waiting ? wait_main : write_main,
+                             &feeds[i]);
+        if (!is_waiting)
+            (void)pthread_create(&feeds[i].reader, NULL, read_main, &feeds[i]);
     }
     for (size_t i = 0; i < n; i++) {
         (void)pthread_join(feeds[i].writer, NULL);
-        (void)pthread_join(feeds[i].reader, NULL);
+        if (!is_waiting)
+            (void)pthread_join(feeds[i].reader, NULL);
     }
     double seconds = now() - start;
     (void)printf("%zu %.3f %.0f %.1f\n", messages, seconds, (double)messages / seconds,

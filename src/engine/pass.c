@@ -10,9 +10,9 @@
 #include "engine/engine_priv.h"
 
 enum {
-    CHUNK_ITEMS_MIN = 64,   /* less is not worth a FETCH */
-    CHUNK_SINGLES_MIN = 16, /* … unless each append costs a round trip */
-    CHUNK_BATCHES = 4,      /* so soon a lane asks whether it is still wanted */
+    CHUNK_BATCHES = 4,       /* so soon a lane asks whether it is still wanted */
+    CHUNK_SINGLES_MIN = 16,  /* without batches: less is not worth a FETCH */
+    CHUNK_SINGLES_MAX = 256, /* likewise CHUNK_BATCHES */
 };
 
 /* --- the list of what to do --------------------------------------------------------------------------- */
@@ -604,6 +604,20 @@ static void fill_chunk(struct pass *pass, struct lane *lane, uint32_t first, uin
     *next_out = t;
 }
 
+/* How many of what was never handed out LANE takes: a share, so that all lanes come to the end together, in whole
+ * batches, because a batch never spans chunks and each costs the target a sync. */
+static size_t chunk_share(const struct pass *pass, const struct lane *lane, unsigned batch)
+{
+    size_t left = pass_left(pass);
+    size_t share = left / (pass->lanes + 1);
+    if (!pass->job->tc->caps(lane->dst)->multiappend)
+        return MH_MIN(MH_MIN(MH_MAX(share, (size_t)CHUNK_SINGLES_MIN), (size_t)CHUNK_SINGLES_MAX),
+                      left);
+    size_t most = MH_MIN((size_t)CHUNK_BATCHES, (size_t)CHUNK_ITEMS / batch);
+    size_t whole = MH_MIN(share / batch + 1, most) * batch;
+    return left < whole + batch / 2 ? left : whole;
+}
+
 bool pass_take_chunk(struct pass *pass, struct lane *lane)
 {
     struct tuned now = tuner_now(pass->job->tuner);
@@ -622,13 +636,7 @@ bool pass_take_chunk(struct pass *pass, struct lane *lane)
         }
     }
     while (pass->next < pass->n_todo && lane->n_chunk == 0) {
-        /* A share of what is left, so that all lanes come to the end together. */
-        size_t left = pass_left(pass);
-        bool batches = pass->job->tc->caps(lane->dst)->multiappend;
-        size_t least = batches ? CHUNK_ITEMS_MIN : CHUNK_SINGLES_MIN;
-        size_t share = MH_MAX(left / (pass->lanes + 1), least);
-        share = MH_MIN(share, (size_t)CHUNK_BATCHES * now.batch);
-        size_t end = pass->next + MH_MIN(share, left);
+        size_t end = pass->next + chunk_share(pass, lane, now.batch);
         lane->is_alone = false;
         lane->batch_limit = now.batch;
         fill_chunk(pass, lane, (uint32_t)pass->next, (uint32_t)end, &next);

@@ -14,6 +14,10 @@ enum {
     KEEPALIVE_INTERVAL_S = 15,
     KEEPALIVE_PROBES = 4,
     DISCARD_BYTES = 1 << 20,
+    /* A read shorter than this is an answer, not a body. A server with Nagle's algorithm holds its next line
+     * (Courier: the `+` behind the answer) until the last one is acknowledged, and we would wait up to 40 ms with
+     * that, hoping for data to go along. */
+    QUICKACK_BELOW = 1024,
 };
 
 static void on_events(struct mh_watch *w, uint32_t events)
@@ -94,6 +98,8 @@ ssize_t mh_sock_recv(struct mh_sock *s, void *buf, size_t len)
     atomic_fetch_add_explicit(&s->counters->reads, 1, memory_order_relaxed);
     if (n == 0)
         s->is_eof = true;
+    if (n > 0 && n < QUICKACK_BELOW)
+        set_option(s->watch.fd, IPPROTO_TCP, TCP_QUICKACK, 1); /* lasts until the next answer */
     if (n > 0 && (size_t)n < len && !s->has_hup)
         s->readable = false;
     if (n >= 0)
