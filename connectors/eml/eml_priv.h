@@ -6,38 +6,25 @@
 #define MH_CONNECTORS_EML_PRIV_H
 
 #include "connectors/eml/eml.h"
-#include "mail/file_append.h"
-#include "mail/file_index.h"
+#include "mail/file_entries.h"
+#include "mail/file_store.h"
 
-#define EML_INDEX      ".mailhaul-index"
-#define EML_SUFFIX     ".eml"
+#define EML_INDEX  ".mailhaul-index"
+#define EML_SUFFIX ".eml"
 /* The native name of the root. */
-#define EML_ROOT       "."
-/* Directory entries one offload looks at. */
-#define EML_SCAN_CHUNK 2048u
-
-struct eml_entry {
-    uint64_t uid;
-    size_t name; /* offset in names */
-};
+#define EML_ROOT   "."
 
 struct eml_selected {
-    int dir_fd;                /* -1: none selected */
-    char *native;              /* owned */
-    struct eml_entry *entries; /* owned, by uid */
-    size_t n, cap;
-    struct mh_buf names;         /* NUL-terminated, one after the other */
+    int dir_fd;   /* -1: none selected */
+    char *native; /* owned */
+    struct mh_file_entries list;
     struct mh_file_index *index; /* owned */
 };
 
 struct mh_session {
-    const struct mh_env *env; /* borrowed */
-    int root_fd;
-    char *single; /* owned: the one file's name in the root; NULL = a directory */
-    struct mh_caps caps;
+    struct mh_file_store store; /* first: mail/file_store.h */
     struct eml_selected sel;
-    int target_fd;                 /* -1: none */
-    struct mh_file_writer *writer; /* NULL until the first append_open */
+    int target_fd; /* -1: none */
 };
 
 /* folders.c */
@@ -46,8 +33,7 @@ int eml_create(struct mh_session *s, const char *path, enum mh_role role, char *
                char **native_out, struct mh_err *err);
 int eml_plan_name(struct mh_session *s, const char *path, char **path_out, char **native_out,
                   struct mh_err *err);
-int eml_subscribe(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err);
-int eml_open_folder(int root_fd, const char *native, int *fd_out, struct mh_err *err);
+int eml_open_folder(struct mh_session *s, const char *native, int *fd_out, struct mh_err *err);
 bool eml_is_message_name(const char *name);
 
 /* read.c */

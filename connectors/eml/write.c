@@ -4,16 +4,15 @@
  * never named (a crash in between) means nothing.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "connectors/eml/eml_priv.h"
+#include "mail/file_append.h"
 #include "mail/file_name.h"
 
 #define HIDDEN "."
@@ -43,38 +42,8 @@ static const char *final_name(const struct mh_file_out *o)
 
 static int write_parts(int dir_fd, struct mh_file_out *o)
 {
-    if (o->fd < 0) {
-        o->name = hidden_name(&o->what);
-        if (!o->name)
-            return mh_err_nomem(&o->err);
-        o->fd = openat(dir_fd, o->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (o->fd < 0)
-            return mh_file_out_errno(&o->err, errno, "cannot make a file");
-    }
-    int rc = mh_file_out_write(o, &o->err);
-    if (rc < 0 || !o->is_complete)
-        return rc;
-    if (o->what.date.is_set) {
-        struct timespec times[2] = {{.tv_sec = o->what.date.unix_s},
-                                    {.tv_sec = o->what.date.unix_s}};
-        if (futimens(o->fd, times) < 0)
-            return mh_file_out_errno(&o->err, errno, "cannot set the message's date");
-    }
-    return 0;
-}
-
-static void add_line(struct mh_file_out *o, struct mh_buf *lines)
-{
-    struct mh_file_record rec = {
-        .date = o->what.date,
-        .flags = o->what.flags,
-        .is_raw = mh_form_scan_is_unix(&o->scan),
-        .has_octets = true,
-        .octets = o->scan.octets,
-        .keywords = o->what.keywords,
-        .keywords_len = strlen(o->what.keywords),
-    };
-    mh_file_index_format(lines, final_name(o), &rec);
+    int rc = o->fd < 0 ? mh_file_out_make(o, dir_fd, hidden_name(&o->what)) : 0;
+    return rc == 0 ? mh_file_out_write(o) : rc;
 }
 
 /* --- a batch (worker thread) ------------------------------------------------------------------ */
@@ -101,9 +70,8 @@ static void name_files(int dir_fd, struct mh_file_out *batch)
     }
 }
 
-static void write_batch(void *ctx, struct mh_file_out *batch)
+static void write_batch(struct mh_session *s, struct mh_file_out *batch)
 {
-    struct mh_session *s = ctx;
     struct mh_buf lines = MH_BUF_INIT;
     struct mh_err err;
     for (struct mh_file_out *o = batch; o; o = o->next)
@@ -111,7 +79,7 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
     mh_file_batch_sync(batch);
     for (struct mh_file_out *o = batch; o; o = o->next)
         if (o->is_complete && o->rc == 0)
-            add_line(o, &lines);
+            mh_file_out_index(o, final_name(o), o->scan.octets, &lines);
     int rc =
         lines.len || lines.failed ? mh_file_append_text(s->target_fd, EML_INDEX, &lines, &err) : 0;
     if (rc < 0)
@@ -121,49 +89,25 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
     mh_buf_done(&lines);
 }
 
-static void release(void *ctx, struct mh_file_out *o)
+static void release(struct mh_session *s, struct mh_file_out *o)
 {
-    struct mh_session *s = ctx;
     bool is_stored = o->rc == 0 && o->is_complete && o->offset;
     if (!is_stored && o->fd >= 0)
         (void)unlinkat(s->target_fd, o->offset ? final_name(o) : o->name, 0);
-    if (o->fd >= 0)
-        (void)close(o->fd);
-    o->fd = -1;
+    mh_file_close(&o->fd);
 }
-
-static const struct mh_file_writer_ops writer_ops = {.write = write_batch, .release = release};
 
 /* --- where to --------------------------------------------------------------------------------- */
 
-struct open_job {
-    struct mh_session *s;
-    const char *native;
-    int fd;
-};
-
-static int open_target(void *arg, struct mh_err *err)
+static int open_target(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
 {
-    struct open_job *job = arg;
-    return eml_open_folder(job->s->root_fd, job->native, &job->fd, err);
+    mh_file_close(&s->target_fd);
+    return eml_open_folder(s, folder->native, &s->target_fd, err);
 }
 
 int eml_append_open(struct mh_session *s, const struct mh_folder *folder,
                     struct mh_append_sink *sink, struct mh_err *err)
 {
-    int rc = 0;
-    if (s->writer)
-        rc = mh_file_append_flush(s->writer, err);
-    else
-        rc = mh_file_writer_new(&writer_ops, s, &s->writer, err);
-    struct open_job job = {s, folder->native, -1};
-    if (rc == 0)
-        rc = mh_file_run(open_target, &job, err);
-    if (rc < 0)
-        return rc;
-    if (s->target_fd >= 0)
-        (void)close(s->target_fd);
-    s->target_fd = job.fd;
-    mh_file_writer_target(s->writer, sink, mh_file_uidvalidity(folder->native));
-    return 0;
+    static const struct mh_file_writer_ops ops = {open_target, write_batch, release};
+    return mh_file_append_open(s, &ops, folder, sink, err);
 }

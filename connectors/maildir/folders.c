@@ -2,7 +2,6 @@
 /*
  * Listing, making and subscribing folders.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -12,7 +11,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "connectors/maildir/maildir_priv.h"
-#include "mail/file_index.h"
 #include "mail/file_name.h"
 
 #define SUBSCRIPTIONS_FILE      "subscriptions"
@@ -20,8 +18,8 @@
 
 /* --- listing (worker thread) ------------------------------------------------------------------ */
 
-struct list_job {
-    struct mh_session *s;
+struct listing {
+    enum maildir_layout layout;
     bool with_status;
     struct mh_folders *out;
 };
@@ -35,15 +33,9 @@ static bool is_dir(int dir_fd, const char *name)
 /* Counts the messages of one box; their size too while every name tells it. */
 static void count_box(int dir_fd, const char *box, struct mh_folder *f)
 {
-    int fd = openat(dir_fd, box, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!d) {
-        if (fd >= 0)
-            (void)close(fd);
-        return;
-    }
+    DIR *d = mh_file_opendir(dir_fd, box);
     const struct dirent *e = NULL;
-    while ((e = readdir(d)) != NULL) {
+    while (d && (e = readdir(d)) != NULL) {
         if (e->d_name[0] == '.')
             continue;
         struct maildir_info info;
@@ -52,39 +44,27 @@ static void count_box(int dir_fd, const char *box, struct mh_folder *f)
         f->size += info.size;
         f->size_known &= info.has_size;
     }
-    (void)closedir(d);
+    if (d)
+        (void)closedir(d);
 }
 
-/* Adds the folder NATIVE, whose directory is NAME in DIR_FD, when it is a Maildir. */
-static int add_folder(struct list_job *job, int dir_fd, const char *name, const char *native,
-                      struct mh_err *err)
+/* Adds the folder NATIVE, whose directory is open at DIR_FD, when it is a Maildir. */
+static int add_folder(const struct listing *l, int dir_fd, const char *native, struct mh_err *err)
 {
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || !is_dir(fd, "cur")) {
-        if (fd >= 0)
-            (void)close(fd);
+    if (!is_dir(dir_fd, "cur"))
         return 0;
-    }
     struct mh_buf path = MH_BUF_INIT;
     struct mh_folder *f = NULL;
-    int rc = maildir_name_decode(job->s->layout, native, &path, err);
+    int rc = maildir_name_decode(l->layout, native, &path, err);
     if (rc == 0)
-        rc = mh_folders_add(job->out, mh_buf_str(&path), native, &f, err);
-    if (rc == 0) {
-        f->uidvalidity = mh_file_uidvalidity(native);
-        if (strcmp(native, MAILDIR_ROOT) == 0) {
-            f->role = MH_ROLE_INBOX;
-            f->attrs |= MH_FOLDER_ROLE_ANNOUNCED;
-        }
-        if (job->with_status) {
-            f->size_known = true;
-            count_box(fd, "cur", f);
-            count_box(fd, "new", f);
-            f->attrs |= MH_FOLDER_HAS_STATUS;
-        }
+        rc = mh_file_store_add(l->out, mh_buf_str(&path), native, &f, err);
+    if (rc == 0 && l->with_status) {
+        f->size_known = true;
+        count_box(dir_fd, "cur", f);
+        count_box(dir_fd, "new", f);
+        f->attrs |= MH_FOLDER_HAS_STATUS;
     }
     mh_buf_done(&path);
-    (void)close(fd);
     return rc;
 }
 
@@ -93,47 +73,33 @@ static bool is_box(const char *name)
     return strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0;
 }
 
-static int list_dir(struct list_job *job, int dir_fd, const char *prefix, unsigned depth,
-                    struct mh_err *err);
-
-/* The directory NAME in DIR_FD; in fs layout with what is below it. */
-static int list_entry(struct list_job *job, int dir_fd, const char *name, const char *native,
-                      unsigned depth, struct mh_err *err)
+/* Whether the directory NAME can be a folder's. */
+static bool can_be_folder(enum maildir_layout layout, const char *name)
 {
-    int rc = add_folder(job, dir_fd, name, native, err);
-    if (rc < 0 || job->s->layout != MAILDIR_FS || depth >= MH_FOLDER_DEPTH_MAX)
-        return rc;
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return mh_err_sys(err, MH_EMAILBOX, "maildir", errno, "cannot open %s", native);
-    rc = list_dir(job, fd, native, depth + 1, err);
-    (void)close(fd);
-    return rc;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || is_box(name))
+        return false;
+    return (name[0] == '.') == (layout == MAILDIR_PLUS_PLUS);
 }
 
-/* The directories in DIR_FD that can be folders. */
-static int list_dir(struct list_job *job, int dir_fd, const char *prefix, unsigned depth,
-                    struct mh_err *err)
+/* The directory NAME in DIR_FD, which is the folder NATIVE, and where folders can be in it, these. */
+static int list_dir(const struct listing *l, int dir_fd, const char *name, const char *native,
+                    unsigned depth, struct mh_err *err)
 {
-    bool is_fs = job->s->layout == MAILDIR_FS;
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!d) {
-        int rc = mh_err_sys(err, MH_EMAILBOX, "maildir", errno, "cannot list the folders");
-        if (fd >= 0)
-            (void)close(fd);
-        return rc;
-    }
+    DIR *d = mh_file_opendir(dir_fd, name);
+    bool is_root = depth == 0;
+    bool has_children = is_root || (l->layout == MAILDIR_FS && depth < MH_FOLDER_DEPTH_MAX);
+    if (!d && !is_root && l->layout == MAILDIR_PLUS_PLUS)
+        return 0; /* dotted directories are not all of mail: a home can be a Maildir's root */
+    if (!d)
+        return mh_err_sys(err, MH_EMAILBOX, "maildir", errno, "cannot list %s", native);
     const struct dirent *e = NULL;
-    int rc = 0;
-    while (rc == 0 && (e = readdir(d)) != NULL) {
-        bool is_dotted = e->d_name[0] == '.';
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || is_dotted == is_fs ||
-            is_box(e->d_name) || !is_dir(fd, e->d_name))
+    int rc = add_folder(l, dirfd(d), native, err);
+    while (rc == 0 && has_children && (e = readdir(d)) != NULL) {
+        if (!can_be_folder(l->layout, e->d_name) || !is_dir(dirfd(d), e->d_name))
             continue;
-        char *native = mh_asprintf("%s%s%s", prefix, *prefix ? "/" : "", e->d_name);
-        rc = native ? list_entry(job, fd, e->d_name, native, depth, err) : mh_err_nomem(err);
-        mh_free(native);
+        char *child = mh_asprintf("%s%s%s", is_root ? "" : native, is_root ? "" : "/", e->d_name);
+        rc = child ? list_dir(l, dirfd(d), e->d_name, child, depth + 1, err) : mh_err_nomem(err);
+        mh_free(child);
     }
     (void)closedir(d);
     return rc;
@@ -173,15 +139,23 @@ static bool has_line(const struct mh_buf *text, const struct mh_buf *line)
     return false;
 }
 
+struct subscriptions_job {
+    struct mh_session *s;
+    struct mh_folders *l;
+};
+
 /* A Maildir without the file is not Dovecot's; it has no notion of subscriptions. */
-static int load_subscriptions(struct mh_session *s, struct mh_folders *l, struct mh_err *err)
+static int load_subscriptions(void *arg, struct mh_err *err)
 {
+    struct subscriptions_job *job = arg;
+    struct mh_folders *l = job->l;
     struct mh_buf text = MH_BUF_INIT;
     struct mh_buf name = MH_BUF_INIT;
-    int rc = mh_file_read_all(s->root_fd, SUBSCRIPTIONS_FILE, SUBSCRIPTIONS_MAX_BYTES, &text, err);
+    int rc = mh_file_read_all(job->s->store.root_fd, SUBSCRIPTIONS_FILE, SUBSCRIPTIONS_MAX_BYTES,
+                              &text, err);
     bool version_2 = is_version_2(&text);
     for (size_t i = 0; i < l->n && (rc == 0 || rc == MH_ENOENT); i++) {
-        subscription_name(s, l->v[i].native, version_2, &name);
+        subscription_name(job->s, l->v[i].native, version_2, &name);
         l->v[i].attrs &= ~(unsigned)MH_FOLDER_SUBSCRIBED;
         if (rc == MH_ENOENT || has_line(&text, &name))
             l->v[i].attrs |= MH_FOLDER_SUBSCRIBED;
@@ -191,23 +165,18 @@ static int load_subscriptions(struct mh_session *s, struct mh_folders *l, struct
     return rc == MH_ENOENT ? 0 : rc;
 }
 
-static int list(void *arg, struct mh_err *err)
+static int add_folders(struct mh_session *s, bool with_status, struct mh_folders *out,
+                       struct mh_err *err)
 {
-    struct list_job *job = arg;
-    int rc = add_folder(job, job->s->root_fd, ".", MAILDIR_ROOT, err);
-    if (rc == 0)
-        rc = list_dir(job, job->s->root_fd, "", 1, err);
-    if (rc == 0)
-        rc = mh_file_folders_finish(job->out, job->s->env->log, err);
-    if (rc == 0)
-        rc = mh_file_folders_load(job->s->root_fd, job->out, err);
-    return rc == 0 ? load_subscriptions(job->s, job->out, err) : rc;
+    struct listing l = {s->layout, with_status, out};
+    return list_dir(&l, s->store.root_fd, ".", MAILDIR_ROOT, 0, err);
 }
 
 int maildir_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err)
 {
-    struct list_job job = {s, with_status, out};
-    return mh_file_run(list, &job, err);
+    struct subscriptions_job job = {s, out};
+    int rc = mh_file_store_list(s, add_folders, with_status, out, err);
+    return rc == 0 && out->n ? mh_file_run(load_subscriptions, &job, err) : rc;
 }
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -230,42 +199,31 @@ static int make_folder(struct mh_session *s, const char *path, size_t len, struc
     int fd = -1;
     int rc = part ? maildir_name_encode(s->layout, part, &native, err) : mh_err_nomem(err);
     if (rc == 0)
-        rc = maildir_open_folder(s->root_fd, mh_buf_str(&native), true, &fd, err);
+        rc = maildir_open_folder(s->store.root_fd, mh_buf_str(&native), true, &fd, err);
     if (rc == 0)
         rc = maildir_make_boxes(fd, err);
     /* Tells delivery programs that this is no mailbox of its own (Maildir++). */
-    bool is_marked = s->layout == MAILDIR_PLUS_PLUS && strcmp(mh_buf_str(&native), ".") != 0;
+    bool is_marked =
+        s->layout == MAILDIR_PLUS_PLUS && strcmp(mh_buf_str(&native), MAILDIR_ROOT) != 0;
     if (rc == 0 && is_marked) {
         int mark = openat(fd, "maildirfolder", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (mark >= 0)
-            (void)close(mark);
+        mh_file_close(&mark);
     }
-    if (fd >= 0)
-        (void)close(fd);
+    mh_file_close(&fd);
     mh_buf_done(&native);
     mh_free(part);
     return rc;
 }
 
-struct create_job {
-    struct mh_session *s;
-    const char *path;
-    enum mh_role role;
-};
-
-static int create(void *arg, struct mh_err *err)
+/* The folders above it too. */
+static int make(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
 {
-    struct create_job *job = arg;
-    int rc = 0;
-    for (const char *p = job->path; rc == 0;) {
-        size_t len = (size_t)(p - job->path) + strcspn(p, "/");
-        rc = make_folder(job->s, job->path, len, err);
-        if (!job->path[len])
-            break;
-        p = job->path + len + 1;
+    size_t len = strcspn(folder->path, "/");
+    int rc = make_folder(s, folder->path, len, err);
+    while (rc == 0 && folder->path[len]) {
+        len += 1 + strcspn(folder->path + len + 1, "/");
+        rc = make_folder(s, folder->path, len, err);
     }
-    if (rc == 0 && job->role != MH_ROLE_INBOX)
-        rc = mh_file_folders_note_role(job->s->root_fd, job->path, job->role, err);
     return rc;
 }
 
@@ -277,54 +235,29 @@ int maildir_plan_name(struct mh_session *s, const char *path, char **path_out, c
     int rc = maildir_name_encode(s->layout, path, &native, err);
     if (rc == 0)
         rc = maildir_name_decode(s->layout, mh_buf_str(&native), &back, err);
-    if (rc == 0) {
-        *path_out = mh_buf_take(&back);
-        *native_out = mh_buf_take(&native);
-        if (!*path_out || !*native_out) {
-            mh_free(*path_out);
-            mh_free(*native_out);
-            rc = mh_err_nomem(err);
-        }
-    }
-    mh_buf_done(&native);
-    mh_buf_done(&back);
-    return rc;
+    return mh_file_store_planned(rc, &back, &native, path_out, native_out, err);
 }
 
 int maildir_create(struct mh_session *s, const char *path, enum mh_role role, char **path_out,
                    char **native_out, struct mh_err *err)
 {
     int rc = maildir_plan_name(s, path, path_out, native_out, err);
-    if (rc < 0)
-        return rc;
-    struct create_job job = {s, *path_out, role};
-    rc = mh_file_run(create, &job, err);
-    if (rc < 0) {
-        mh_free(*path_out);
-        mh_free(*native_out);
-    }
-    return rc;
+    return rc == 0 ? mh_file_store_create(s, make, role, path_out, native_out, err) : rc;
 }
 
 /* --- subscribing ------------------------------------------------------------------------------ */
 
-struct subscribe_job {
-    struct mh_session *s;
-    const char *native;
-};
-
-static int subscribe(void *arg, struct mh_err *err)
+static int subscribe(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
 {
-    struct subscribe_job *job = arg;
+    int root_fd = s->store.root_fd;
     struct mh_buf text = MH_BUF_INIT;
     struct mh_buf line = MH_BUF_INIT;
-    int rc =
-        mh_file_read_all(job->s->root_fd, SUBSCRIPTIONS_FILE, SUBSCRIPTIONS_MAX_BYTES, &text, err);
+    int rc = mh_file_read_all(root_fd, SUBSCRIPTIONS_FILE, SUBSCRIPTIONS_MAX_BYTES, &text, err);
     if (rc == 0 || rc == MH_ENOENT) {
-        subscription_name(job->s, job->native, is_version_2(&text), &line);
+        subscription_name(s, folder->native, is_version_2(&text), &line);
         bool is_there = has_line(&text, &line);
         mh_buf_addc(&line, '\n');
-        rc = is_there ? 0 : mh_file_append_text(job->s->root_fd, SUBSCRIPTIONS_FILE, &line, err);
+        rc = is_there ? 0 : mh_file_append_text(root_fd, SUBSCRIPTIONS_FILE, &line, err);
     }
     mh_buf_done(&text);
     mh_buf_done(&line);
@@ -333,6 +266,5 @@ static int subscribe(void *arg, struct mh_err *err)
 
 int maildir_subscribe(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
 {
-    struct subscribe_job job = {s, folder->native};
-    return mh_file_run(subscribe, &job, err);
+    return mh_file_store_run(s, subscribe, folder, err);
 }

@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "connectors/maildir/maildir_priv.h"
+#include "mail/file_index.h"
 #include "mail/file_name.h"
 
 #define KEYWORDS_FILE      "dovecot-keywords"
@@ -23,13 +24,15 @@ enum {
     LOCK_STALE_S = 120, /* Dovecot's own idea of a lock whose holder died */
     LOCK_TRIES = 100,
     LOCK_WAIT_MS = 20,
+    LOST_TEXT_MAX = 512, /* of names of lost keywords in one line of the log */
 };
 
 void maildir_keywords_done(struct maildir_keywords *k)
 {
     for (size_t i = 0; i < MAILDIR_KEYWORDS; i++)
         mh_free(k->names[i]);
-    *k = (struct maildir_keywords){{NULL}};
+    mh_buf_done(&k->lost);
+    *k = (struct maildir_keywords){.n_lost = 0};
 }
 
 /* One line; what is no such line is passed over, as Dovecot does. */
@@ -51,7 +54,7 @@ static int load_line(struct maildir_keywords *k, const char *line, size_t len, s
 
 int maildir_keywords_load(int dir_fd, struct maildir_keywords *k, struct mh_err *err)
 {
-    *k = (struct maildir_keywords){{NULL}};
+    *k = (struct maildir_keywords){.n_lost = 0};
     struct mh_buf text = MH_BUF_INIT;
     int rc = mh_file_read_all(dir_fd, KEYWORDS_FILE, KEYWORDS_MAX_BYTES, &text, err);
     for (size_t at = 0; rc == 0 && at < text.len;) {
@@ -67,45 +70,92 @@ int maildir_keywords_load(int dir_fd, struct maildir_keywords *k, struct mh_err 
     return rc == MH_ENOENT ? 0 : rc;
 }
 
+/* The letter of WORD, or MAILDIR_KEYWORDS. */
+static unsigned find_letter(const struct maildir_keywords *k, const char *word, size_t len)
+{
+    unsigned i = 0;
+    while (i < MAILDIR_KEYWORDS && !(k->names[i] && mh_mem_ieq(word, len, k->names[i])))
+        i++;
+    return i;
+}
+
 /* The letter of WORD, a new one if there is any left, or MAILDIR_KEYWORDS. */
 static int letter_for(struct maildir_keywords *k, const char *word, size_t len, unsigned *out,
-                      bool *is_new_out, struct mh_err *err)
+                      struct mh_err *err)
 {
-    unsigned unused = MAILDIR_KEYWORDS;
-    for (unsigned i = 0; i < MAILDIR_KEYWORDS; i++) {
-        if (k->names[i] && mh_mem_ieq(word, len, k->names[i])) {
-            *out = i;
-            return 0;
-        }
-        if (!k->names[i] && unused == MAILDIR_KEYWORDS)
-            unused = i;
-    }
-    *out = len <= MAILDIR_KEYWORD_MAX ? unused : MAILDIR_KEYWORDS;
-    if (*out == MAILDIR_KEYWORDS)
+    *out = find_letter(k, word, len);
+    if (*out < MAILDIR_KEYWORDS || len > MAILDIR_KEYWORD_MAX)
+        return 0;
+    unsigned unused = 0;
+    while (unused < MAILDIR_KEYWORDS && k->names[unused])
+        unused++;
+    *out = unused;
+    if (unused == MAILDIR_KEYWORDS)
         return 0;
     k->names[unused] = mh_strndup(word, len);
-    *is_new_out = true;
+    k->is_unsaved = true;
     return k->names[unused] ? 0 : mh_err_nomem(err);
+}
+
+/* Keeps the name of a keyword that has no letter for the report. */
+static void note_lost(struct maildir_keywords *k, const char *word, size_t len)
+{
+    if (mh_file_words_have(mh_buf_str(&k->lost), k->lost.len, word, len))
+        return;
+    if (k->lost.len + len > LOST_TEXT_MAX) {
+        k->has_lost_more = true;
+        return;
+    }
+    if (k->lost.len)
+        mh_buf_addc(&k->lost, ' ');
+    mh_buf_add(&k->lost, word, len);
+    k->n_lost++;
+}
+
+void maildir_keywords_report(struct maildir_keywords *k, const struct mh_log *log, const char *path)
+{
+    if (k->n_lost || k->has_lost_more)
+        mh_log(log, MH_LOG_WARNING,
+               "folder %s: a Maildir holds %d different keywords at most: %s%zu were not kept: %s",
+               path, MAILDIR_KEYWORDS, k->has_lost_more ? "more than " : "", k->n_lost,
+               mh_buf_str(&k->lost));
+    mh_buf_reset(&k->lost);
+    k->n_lost = 0;
+    k->has_lost_more = false;
 }
 
 int maildir_keywords_letters(struct maildir_keywords *k, const char *words, uint32_t *letters_out,
                              bool *is_new_out, unsigned *n_lost_out, struct mh_err *err)
 {
     *letters_out = 0;
-    for (const char *p = words; *p;) {
+    for (const char *p = words + strspn(words, " "); *p; p += strspn(p, " ")) {
         size_t len = strcspn(p, " ");
         unsigned letter = MAILDIR_KEYWORDS;
-        int rc = len ? letter_for(k, p, len, &letter, is_new_out, err) : 0;
+        int rc = letter_for(k, p, len, &letter, err);
         if (rc < 0)
             return rc;
-        if (letter < MAILDIR_KEYWORDS)
+        if (letter < MAILDIR_KEYWORDS) {
             *letters_out |= 1u << letter;
-        else
-            *n_lost_out += len != 0;
+        } else {
+            note_lost(k, p, len);
+            ++*n_lost_out;
+        }
         p += len;
-        p += strspn(p, " ");
     }
+    *is_new_out |= k->is_unsaved;
     return 0;
+}
+
+uint32_t maildir_keywords_known(const struct maildir_keywords *k, const char *words)
+{
+    uint32_t letters = 0;
+    for (const char *p = words + strspn(words, " "); *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        unsigned letter = find_letter(k, p, len);
+        letters |= letter < MAILDIR_KEYWORDS ? 1u << letter : 0;
+        p += len;
+    }
+    return letters;
 }
 
 /* --- saving ----------------------------------------------------------------------------------- */
@@ -158,10 +208,9 @@ static int merge(struct maildir_keywords *in_file, const struct maildir_keywords
     *changed_out = false;
     for (unsigned i = 0; i < MAILDIR_KEYWORDS; i++) {
         unsigned letter = i;
-        bool is_new = false;
         if (!ours->names[i])
             continue;
-        int rc = letter_for(in_file, ours->names[i], strlen(ours->names[i]), &letter, &is_new, err);
+        int rc = letter_for(in_file, ours->names[i], strlen(ours->names[i]), &letter, err);
         if (rc < 0)
             return rc;
         *changed_out |= letter != i;
@@ -191,7 +240,10 @@ int maildir_keywords_save(int dir_fd, struct maildir_keywords *k, bool *changed_
         maildir_keywords_done(&now);
         return rc;
     }
-    maildir_keywords_done(k);
-    *k = now;
+    for (size_t i = 0; i < MAILDIR_KEYWORDS; i++) {
+        mh_free(k->names[i]);
+        k->names[i] = now.names[i];
+    }
+    k->is_unsaved = false;
     return 0;
 }

@@ -8,9 +8,8 @@
 
 #include "connectors/maildir/maildir.h"
 #include "mail/file_append.h"
-
-/* Directory entries one offload looks at: some milliseconds of stat(). */
-#define MAILDIR_SCAN_CHUNK 2048u
+#include "mail/file_entries.h"
+#include "mail/file_store.h"
 
 /* --- folder names (names.c) ------------------------------------------------------------------- */
 
@@ -39,6 +38,10 @@ enum { MAILDIR_KEYWORDS = 26, MAILDIR_KEYWORD_MAX = 256 };
 /* dovecot-keywords: the letters a-z of the info part. */
 struct maildir_keywords {
     char *names[MAILDIR_KEYWORDS]; /* owned; NULL = unused */
+    bool is_unsaved;               /* some are not in the file yet */
+    struct mh_buf lost;            /* blank-separated: that got no letter, once each */
+    size_t n_lost;
+    bool has_lost_more; /* than are in `lost`, which is for a person */
 };
 
 /* A missing file is an empty table. */
@@ -48,6 +51,11 @@ void maildir_keywords_done(struct maildir_keywords *k);
  * table must be saved) as long as there are any; *N_LOST_OUT counts those that got none. */
 int maildir_keywords_letters(struct maildir_keywords *k, const char *words, uint32_t *letters_out,
                              bool *is_new_out, unsigned *n_lost_out, struct mh_err *err);
+/* The letters of those of WORDS that have one. */
+uint32_t maildir_keywords_known(const struct maildir_keywords *k, const char *words);
+/* Says once what got no letter in the folder PATH. */
+void maildir_keywords_report(struct maildir_keywords *k, const struct mh_log *log,
+                             const char *path);
 /* Adds this table's keywords to the file's, under Dovecot's lock, and takes the result over. A letter
  * another program has given away meanwhile changes: ask for letters again when *CHANGED_OUT. */
 int maildir_keywords_save(int dir_fd, struct maildir_keywords *k, bool *changed_out,
@@ -72,38 +80,30 @@ void maildir_info_format(struct mh_buf *b, const char *name, const struct maildi
 
 /* --- the session ------------------------------------------------------------------------------ */
 
-struct maildir_entry {
-    uint64_t uid;
-    size_t name; /* offset in names */
-    bool is_new; /* in new/, not in cur/ */
-};
+/* Where a message is: the box of its struct mh_file_entry. */
+enum { MAILDIR_CUR, MAILDIR_NEW, MAILDIR_BOXES };
 
 /* The selected folder. */
 struct maildir_selected {
-    int dir_fd, cur_fd, new_fd;    /* -1: none */
-    char *native;                  /* owned; NULL: none selected */
-    struct maildir_entry *entries; /* owned, by uid */
-    size_t n, cap;
-    struct mh_buf names; /* NUL-terminated, one after the other */
+    int dir_fd; /* -1: none, as are the boxes'; a folder may have no new/ */
+    int box_fds[MAILDIR_BOXES];
+    char *native; /* owned; NULL: none selected */
+    struct mh_file_entries list;
     struct maildir_keywords keywords;
-    size_t odd; /* entries that are no regular files */
 };
 
 /* Where appends go. */
 struct maildir_target {
-    int dir_fd, tmp_fd, cur_fd;
+    int dir_fd, tmp_fd, cur_fd; /* -1: none */
+    char *path;                 /* owned: of the folder */
     struct maildir_keywords keywords;
-    size_t n_lost_keywords;
 };
 
 struct mh_session {
-    const struct mh_env *env; /* borrowed */
-    int root_fd;
+    struct mh_file_store store; /* first: mail/file_store.h */
     enum maildir_layout layout;
-    struct mh_caps caps;
     struct maildir_selected sel;
     struct maildir_target target;
-    struct mh_file_writer *writer; /* NULL until the first append_open */
 };
 
 /* folders.c */
@@ -130,7 +130,7 @@ void maildir_selected_done(struct maildir_selected *sel);
 /* write.c */
 int maildir_append_open(struct mh_session *s, const struct mh_folder *folder,
                         struct mh_append_sink *sink, struct mh_err *err);
-void maildir_target_done(struct maildir_target *t);
-extern const struct mh_file_writer_ops maildir_writer_ops;
+/* Says what the folder could not keep, too. */
+void maildir_target_done(struct mh_session *s);
 
 #endif

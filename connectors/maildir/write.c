@@ -4,80 +4,27 @@
  * cur/ synced once.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "connectors/maildir/maildir_priv.h"
-#include "mail/file_index.h"
 #include "mail/file_name.h"
 
 static atomic_uint name_counter; /* of the process: sessions share their directories */
 
-void maildir_target_done(struct maildir_target *t)
+void maildir_target_done(struct mh_session *s)
 {
-    int *fds[] = {&t->dir_fd, &t->tmp_fd, &t->cur_fd};
-    for (size_t i = 0; i < MH_ARRAY_LEN(fds); i++)
-        if (*fds[i] >= 0)
-            (void)close(*fds[i]);
+    struct maildir_target *t = &s->target;
+    maildir_keywords_report(&t->keywords, s->store.env->log, t->path ? t->path : "");
+    mh_file_close(&t->dir_fd);
+    mh_file_close(&t->tmp_fd);
+    mh_file_close(&t->cur_fd);
+    mh_free(t->path);
+    t->path = NULL;
     maildir_keywords_done(&t->keywords);
-    *t = (struct maildir_target){.dir_fd = -1, .tmp_fd = -1, .cur_fd = -1};
-}
-
-/* --- where to --------------------------------------------------------------------------------- */
-
-struct open_job {
-    struct mh_session *s;
-    const char *native;
-};
-
-static int open_target(void *arg, struct mh_err *err)
-{
-    struct open_job *job = arg;
-    struct maildir_target *t = &job->s->target;
-    int rc = maildir_open_folder(job->s->root_fd, job->native, false, &t->dir_fd, err);
-    if (rc == 0)
-        rc = maildir_make_boxes(t->dir_fd, err);
-    if (rc == 0)
-        rc = mh_file_open_dir(t->dir_fd, "tmp", false, &t->tmp_fd, err);
-    if (rc == 0)
-        rc = mh_file_open_dir(t->dir_fd, "cur", false, &t->cur_fd, err);
-    return rc == 0 ? maildir_keywords_load(t->dir_fd, &t->keywords, err) : rc;
-}
-
-/* Says what a folder could not keep, once, when it is left. */
-static void report_lost_keywords(struct mh_session *s)
-{
-    if (s->target.n_lost_keywords)
-        mh_log(s->env->log, MH_LOG_WARNING,
-               "a Maildir holds %d different keywords at most: %zu were not kept", MAILDIR_KEYWORDS,
-               s->target.n_lost_keywords);
-    s->target.n_lost_keywords = 0;
-}
-
-int maildir_append_open(struct mh_session *s, const struct mh_folder *folder,
-                        struct mh_append_sink *sink, struct mh_err *err)
-{
-    int rc = 0;
-    if (s->writer)
-        rc = mh_file_append_flush(s->writer, err);
-    else
-        rc = mh_file_writer_new(&maildir_writer_ops, s, &s->writer, err);
-    if (rc < 0)
-        return rc;
-    report_lost_keywords(s);
-    maildir_target_done(&s->target);
-    struct open_job job = {s, folder->native};
-    rc = mh_file_run(open_target, &job, err);
-    if (rc < 0)
-        return rc;
-    mh_file_writer_target(s->writer, sink, mh_file_uidvalidity(folder->native));
-    return 0;
 }
 
 /* --- one message (worker thread) -------------------------------------------------------------- */
@@ -101,22 +48,8 @@ static char *unique_name(void)
 
 static int write_parts(struct maildir_target *t, struct mh_file_out *o)
 {
-    if (o->fd < 0) {
-        o->name = unique_name();
-        if (!o->name)
-            return mh_err_nomem(&o->err);
-        o->fd = openat(t->tmp_fd, o->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (o->fd < 0)
-            return mh_file_out_errno(&o->err, errno, "cannot make a file in tmp");
-    }
-    int rc = mh_file_out_write(o, &o->err);
-    if (rc == 0 && o->is_complete && o->what.date.is_set) {
-        struct timespec times[2] = {{.tv_sec = o->what.date.unix_s},
-                                    {.tv_sec = o->what.date.unix_s}};
-        if (futimens(o->fd, times) < 0)
-            rc = mh_file_out_errno(&o->err, errno, "cannot set the message's date");
-    }
-    return rc;
+    int rc = o->fd < 0 ? mh_file_out_make(o, t->tmp_fd, unique_name()) : 0;
+    return rc == 0 ? mh_file_out_write(o) : rc;
 }
 
 /* Letters for the batch's keywords; new ones are on the disk before a message uses them. */
@@ -131,15 +64,9 @@ static int batch_letters(struct maildir_target *t, struct mh_file_out *batch, st
         if (o->is_complete)
             rc = maildir_keywords_letters(&t->keywords, o->what.keywords, &letters, &is_new,
                                           &n_lost, err);
-    t->n_lost_keywords += n_lost;
     if (rc == 0 && is_new)
         rc = maildir_keywords_save(t->dir_fd, &t->keywords, &is_changed, err);
     return rc;
-}
-
-static bool is_unix_like(const struct mh_file_out *o)
-{
-    return mh_form_scan_is_unix(&o->scan);
 }
 
 /* Gives the synced file in tmp its name in cur. */
@@ -153,7 +80,7 @@ static int move_to_cur(struct maildir_target *t, struct mh_file_out *o)
     unsigned long long size = o->scan.octets;
     unsigned long long wire_size = o->scan.octets + o->scan.bare_lf;
     mh_buf_addf(&base, "%s,S=%llu,W=%llu%s", o->name, size, wire_size,
-                is_unix_like(o) ? ",R=1" : "");
+                mh_form_scan_is_unix(&o->scan) ? ",R=1" : "");
     info.base_len = base.len;
     int rc = maildir_keywords_letters(&t->keywords, o->what.keywords, &info.letters, &is_new,
                                       &n_lost, &o->err);
@@ -173,9 +100,8 @@ static int move_to_cur(struct maildir_target *t, struct mh_file_out *o)
 
 /* --- a batch (worker thread) ------------------------------------------------------------------ */
 
-static void write_batch(void *ctx, struct mh_file_out *batch)
+static void write_batch(struct mh_session *s, struct mh_file_out *batch)
 {
-    struct mh_session *s = ctx;
     struct maildir_target *t = &s->target;
     struct mh_err err;
     for (struct mh_file_out *o = batch; o; o = o->next)
@@ -198,19 +124,40 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
 }
 
 /* A message that was not stored leaves no file behind, under neither of its names. */
-static void release(void *ctx, struct mh_file_out *o)
+static void release(struct mh_session *s, struct mh_file_out *o)
 {
-    struct mh_session *s = ctx;
     bool is_stored = o->rc == 0 && o->is_complete && o->state;
-    if (o->fd >= 0)
-        (void)close(o->fd);
     if (!is_stored && o->state)
         (void)unlinkat(s->target.cur_fd, o->state, 0);
     else if (!is_stored && o->fd >= 0)
         (void)unlinkat(s->target.tmp_fd, o->name, 0);
-    o->fd = -1;
+    mh_file_close(&o->fd);
     mh_free(o->state);
     o->state = NULL;
 }
 
-const struct mh_file_writer_ops maildir_writer_ops = {.write = write_batch, .release = release};
+/* --- where to --------------------------------------------------------------------------------- */
+
+static int open_target(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
+{
+    struct maildir_target *t = &s->target;
+    maildir_target_done(s);
+    t->path = mh_strdup(folder->path);
+    int rc = t->path ? 0 : mh_err_nomem(err);
+    if (rc == 0)
+        rc = maildir_open_folder(s->store.root_fd, folder->native, false, &t->dir_fd, err);
+    if (rc == 0)
+        rc = maildir_make_boxes(t->dir_fd, err);
+    if (rc == 0)
+        rc = mh_file_open_dir(t->dir_fd, "tmp", false, &t->tmp_fd, err);
+    if (rc == 0)
+        rc = mh_file_open_dir(t->dir_fd, "cur", false, &t->cur_fd, err);
+    return rc == 0 ? maildir_keywords_load(t->dir_fd, &t->keywords, err) : rc;
+}
+
+int maildir_append_open(struct mh_session *s, const struct mh_folder *folder,
+                        struct mh_append_sink *sink, struct mh_err *err)
+{
+    static const struct mh_file_writer_ops ops = {open_target, write_batch, release};
+    return mh_file_append_open(s, &ops, folder, sink, err);
+}

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -107,10 +105,10 @@ int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir
 {
     const char *name = NULL;
     int dir_fd = -1;
-    int rc = mh_file_open_parent(s->root_fd, native, flags & O_CREAT, &dir_fd, &name, err);
+    int rc = mh_file_open_parent(s->store.root_fd, native, flags & O_CREAT, &dir_fd, &name, err);
     if (rc < 0)
         return rc;
-    int no_follow = s->single ? 0 : O_NOFOLLOW;
+    int no_follow = s->store.single ? 0 : O_NOFOLLOW;
     int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_NONBLOCK | no_follow, 0600);
     struct stat st;
     char *file = mh_strdup(name);
@@ -122,9 +120,8 @@ int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir
     else if (!file)
         rc = mh_err_nomem(err);
     if (rc < 0) {
-        if (fd >= 0)
-            (void)close(fd);
-        (void)close(dir_fd);
+        mh_file_close(&fd);
+        mh_file_close(&dir_fd);
         mh_free(file);
         return rc;
     }
@@ -134,122 +131,59 @@ int mbox_open_file(struct mh_session *s, const char *native, int flags, int *dir
     return 0;
 }
 
-static int encode(const char *path, struct mh_buf *native, struct mh_err *err)
-{
-    struct mh_buf raw = MH_BUF_INIT;
-    const char *cursor = path;
-    int rc = 0;
-    if (!*path || mh_path_depth(path) > MH_FOLDER_DEPTH_MAX)
-        rc = mh_err_set(err, MH_EFOLDER, "mbox", "the folder's name is empty or too deep");
-    while (rc == 0 && mh_path_next(&cursor, &raw)) {
-        if (mh_buf_failed(&raw))
-            rc = mh_err_nomem(err);
-        else if (raw.len == 0)
-            rc = mh_err_set(err, MH_EFOLDER, "mbox", "a part of the folder's name is empty");
-        if (native->len)
-            mh_buf_addc(native, '/');
-        (void)mh_file_name_encode(native, mh_buf_str(&raw), raw.len, &naming);
-    }
-    mh_buf_adds(native, MBOX_SUFFIX);
-    mh_buf_done(&raw);
-    return rc == 0 && mh_buf_failed(native) ? mh_err_nomem(err) : rc;
-}
-
 /* A single file that is not called NAME.mbox is a mail spool: INBOX. */
 static int decode(const char *native, struct mh_buf *path, struct mh_err *err)
 {
-    size_t total = strlen(native) - (has_suffix(native) ? strlen(MBOX_SUFFIX) : 0);
-    struct mh_buf raw = MH_BUF_INIT;
-    if (!has_suffix(native)) {
-        mh_buf_adds(path, "INBOX");
-        return mh_buf_failed(path) ? mh_err_nomem(err) : 0;
-    }
-    for (const char *p = native; p < native + total;) {
-        size_t len = MH_MIN(strcspn(p, "/"), (size_t)(native + total - p));
-        mh_buf_reset(&raw);
-        mh_file_name_decode(&raw, p, len, &naming);
-        if (path->len)
-            mh_buf_addc(path, '/');
-        mh_path_add_component(path, mh_buf_str(&raw), raw.len);
-        path->failed |= mh_buf_failed(&raw);
-        p += len + 1;
-    }
-    mh_buf_done(&raw);
+    if (has_suffix(native))
+        return mh_file_path_decode(native, strlen(native) - strlen(MBOX_SUFFIX), &naming, path,
+                                   err);
+    mh_buf_adds(path, "INBOX");
     return mh_buf_failed(path) ? mh_err_nomem(err) : 0;
-}
-
-static int take_names(struct mh_buf *path, struct mh_buf *native, char **path_out,
-                      char **native_out, struct mh_err *err)
-{
-    *path_out = mh_buf_take(path);
-    *native_out = mh_buf_take(native);
-    if (*path_out && *native_out)
-        return 0;
-    mh_free(*path_out);
-    mh_free(*native_out);
-    return mh_err_nomem(err);
 }
 
 int mbox_plan_name(struct mh_session *s, const char *path, char **path_out, char **native_out,
                    struct mh_err *err)
 {
+    const char *single = s->store.single;
     struct mh_buf native = MH_BUF_INIT;
     struct mh_buf back = MH_BUF_INIT;
-    int rc = 0;
-    if (s->single)
-        mh_buf_adds(&native, s->single);
-    else
-        rc = encode(path, &native, err);
+    int rc = single ? 0 : mh_file_path_encode(path, &naming, &native, err);
+    mh_buf_adds(&native, single ? single : MBOX_SUFFIX);
+    if (rc == 0 && mh_buf_failed(&native))
+        rc = mh_err_nomem(err);
     if (rc == 0)
         rc = decode(mh_buf_str(&native), &back, err);
-    if (rc == 0 && s->single && strcmp(mh_buf_str(&back), path) != 0)
+    if (rc == 0 && single && strcmp(mh_buf_str(&back), path) != 0)
         rc = mh_err_set(err, MH_EFOLDER, "mbox",
                         "the file %s holds the folder %s only: give a directory for several",
-                        s->single, mh_buf_str(&back));
-    if (rc == 0)
-        rc = take_names(&back, &native, path_out, native_out, err);
-    mh_buf_done(&native);
-    mh_buf_done(&back);
-    return rc;
+                        single, mh_buf_str(&back));
+    return mh_file_store_planned(rc, &back, &native, path_out, native_out, err);
 }
 
 /* --- listing (worker thread) ------------------------------------------------------------------ */
 
-struct list_job {
-    struct mh_session *s;
-    struct mh_folders *out;
-};
-
-static int add_folder(struct list_job *job, const char *native, uint64_t size, struct mh_err *err)
+static int add_folder(struct mh_folders *out, const char *native, uint64_t size, struct mh_err *err)
 {
     struct mh_buf path = MH_BUF_INIT;
     struct mh_folder *f = NULL;
     int rc = decode(native, &path, err);
     if (rc == 0)
-        rc = mh_folders_add(job->out, mh_buf_str(&path), native, &f, err);
+        rc = mh_file_store_add(out, mh_buf_str(&path), native, &f, err);
     if (rc == 0) {
-        f->uidvalidity = mh_file_uidvalidity(native);
         f->size = size;
         f->size_known = true;
-        if (strcmp(f->path, "INBOX") == 0) {
-            f->role = MH_ROLE_INBOX;
-            f->attrs |= MH_FOLDER_ROLE_ANNOUNCED;
-        }
     }
     mh_buf_done(&path);
     return rc;
 }
 
-/* The directory open at FD (taken over). */
-static int list_dir(struct list_job *job, int fd, const char *prefix, unsigned depth,
-                    struct mh_err *err)
+/* The folders in the directory NAME of DIR_FD, whose native names begin with PREFIX. */
+static int list_dir(struct mh_folders *out, int dir_fd, const char *name, const char *prefix,
+                    unsigned depth, struct mh_err *err)
 {
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        int rc = mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot list %s", prefix);
-        (void)close(fd);
-        return rc;
-    }
+    DIR *d = mh_file_opendir(dir_fd, name);
+    if (!d)
+        return mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot list %s", name);
     const struct dirent *e = NULL;
     int rc = 0;
     while (rc == 0 && (e = readdir(d)) != NULL) {
@@ -260,53 +194,34 @@ static int list_dir(struct list_job *job, int fd, const char *prefix, unsigned d
         if (!native)
             rc = mh_err_nomem(err);
         else if (S_ISREG(st.st_mode) && has_suffix(e->d_name))
-            rc = add_folder(job, native, (uint64_t)st.st_size, err);
-        else if (S_ISDIR(st.st_mode) && depth < MH_FOLDER_DEPTH_MAX) {
-            int child =
-                openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-            rc = child < 0 ? mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot open %s", native)
-                           : list_dir(job, child, native, depth + 1, err);
-        }
+            rc = add_folder(out, native, (uint64_t)st.st_size, err);
+        else if (S_ISDIR(st.st_mode) && depth < MH_FOLDER_DEPTH_MAX)
+            rc = list_dir(out, dirfd(d), e->d_name, native, depth + 1, err);
         mh_free(native);
     }
     (void)closedir(d);
     return rc;
 }
 
-static int list(void *arg, struct mh_err *err)
+static int add_folders(struct mh_session *s, bool with_status, struct mh_folders *out,
+                       struct mh_err *err)
 {
-    struct list_job *job = arg;
-    struct mh_session *s = job->s;
-    int rc = 0;
-    if (s->single) {
-        struct stat st;
-        if (fstatat(s->root_fd, s->single, &st, 0) == 0)
-            rc = add_folder(job, s->single, (uint64_t)st.st_size, err);
-    } else {
-        int fd = openat(s->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        rc = fd < 0 ? mh_err_sys(err, MH_EMAILBOX, "mbox", errno, "cannot list the folders")
-                    : list_dir(job, fd, "", 0, err);
-    }
-    if (rc == 0)
-        rc = mh_file_folders_finish(job->out, s->env->log, err);
-    return rc == 0 && !s->single ? mh_file_folders_load(s->root_fd, job->out, err) : rc;
+    (void)with_status;
+    const struct mh_file_store *store = &s->store;
+    struct stat st;
+    if (!store->single)
+        return list_dir(out, store->root_fd, ".", "", 0, err);
+    bool is_there = fstatat(store->root_fd, store->single, &st, 0) == 0;
+    return is_there ? add_folder(out, store->single, (uint64_t)st.st_size, err) : 0;
 }
 
 /* No counts: only reading all of a file tells them. */
 int mbox_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err)
 {
-    (void)with_status;
-    struct list_job job = {s, out};
-    return mh_file_run(list, &job, err);
+    return mh_file_store_list(s, add_folders, with_status, out, err);
 }
 
-/* --- making and subscribing ------------------------------------------------------------------- */
-
-struct create_job {
-    struct mh_session *s;
-    const char *path, *native;
-    enum mh_role role;
-};
+/* --- making ----------------------------------------------------------------------------------- */
 
 static int make_one(struct mh_session *s, const char *native, struct mh_err *err)
 {
@@ -314,59 +229,31 @@ static int make_one(struct mh_session *s, const char *native, struct mh_err *err
     int fd = -1;
     char *file = NULL;
     int rc = mbox_open_file(s, native, O_RDWR | O_CREAT, &dir_fd, &fd, &file, err);
-    if (rc < 0)
-        return rc;
-    (void)fsync(dir_fd);
-    (void)close(fd);
-    (void)close(dir_fd);
+    if (rc == 0)
+        (void)fsync(dir_fd);
+    mh_file_close(&fd);
+    mh_file_close(&dir_fd);
     mh_free(file);
-    return 0;
+    return rc;
 }
 
 /* The folders above it too: each is a file beside its directory. */
-static int create(void *arg, struct mh_err *err)
+static int make(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
 {
-    struct create_job *job = arg;
-    struct mh_session *s = job->s;
+    const char *native = folder->native;
+    const char *p = native;
     int rc = 0;
-    for (const char *p = job->native; rc == 0 && !s->single && (p = strchr(p, '/')) != NULL; p++) {
-        char *parent = mh_asprintf("%.*s%s", (int)(p - job->native), job->native, MBOX_SUFFIX);
+    for (; rc == 0 && !s->store.single && (p = strchr(p, '/')) != NULL; p++) {
+        char *parent = mh_asprintf("%.*s%s", (int)(p - native), native, MBOX_SUFFIX);
         rc = parent ? make_one(s, parent, err) : mh_err_nomem(err);
         mh_free(parent);
     }
-    if (rc == 0)
-        rc = make_one(s, job->native, err);
-    if (rc == 0 && job->role != MH_ROLE_INBOX && !s->single)
-        rc = mh_file_folders_note_role(s->root_fd, job->path, job->role, err);
-    return rc;
+    return rc == 0 ? make_one(s, native, err) : rc;
 }
 
 int mbox_create(struct mh_session *s, const char *path, enum mh_role role, char **path_out,
                 char **native_out, struct mh_err *err)
 {
     int rc = mbox_plan_name(s, path, path_out, native_out, err);
-    if (rc < 0)
-        return rc;
-    struct create_job job = {s, *path_out, *native_out, role};
-    rc = mh_file_run(create, &job, err);
-    if (rc < 0) {
-        mh_free(*path_out);
-        mh_free(*native_out);
-    }
-    return rc;
-}
-
-static int subscribe(void *arg, struct mh_err *err)
-{
-    struct create_job *job = arg;
-    return mh_file_folders_note_subscribed(job->s->root_fd, job->path, err);
-}
-
-/* A single file has no place for it. */
-int mbox_subscribe(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
-{
-    if (s->single)
-        return mh_err_set(err, MH_ENOSUP, "mbox", "a single mbox keeps no subscriptions");
-    struct create_job job = {s, folder->path, folder->native, MH_ROLE_NONE};
-    return mh_file_run(subscribe, &job, err);
+    return rc == 0 ? mh_file_store_create(s, make, role, path_out, native_out, err) : rc;
 }

@@ -6,8 +6,8 @@
 #define MH_CONNECTORS_MBOX_PRIV_H
 
 #include "connectors/mbox/mbox.h"
-#include "mail/file_append.h"
-#include "mail/file_index.h"
+#include "mail/file_form.h"
+#include "mail/file_store.h"
 
 #define MBOX_SUFFIX     ".mbox"
 #define MBOX_INDEX      ".index"
@@ -146,13 +146,9 @@ struct mbox_target {
 };
 
 struct mh_session {
-    const struct mh_env *env; /* borrowed */
-    int root_fd;
-    char *single; /* owned: the one file's name in the root; NULL = a directory */
-    struct mh_caps caps;
+    struct mh_file_store store; /* first: mail/file_store.h */
     struct mbox_selected sel;
     struct mbox_target target;
-    struct mh_file_writer *writer; /* NULL until the first append_open */
 };
 
 /* folders.c */
@@ -161,7 +157,6 @@ int mbox_create(struct mh_session *s, const char *path, enum mh_role role, char 
                 char **native_out, struct mh_err *err);
 int mbox_plan_name(struct mh_session *s, const char *path, char **path_out, char **native_out,
                    struct mh_err *err);
-int mbox_subscribe(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err);
 
 /* read.c */
 int mbox_select(struct mh_session *s, const struct mh_folder *folder, bool for_write,

@@ -13,10 +13,8 @@
 
 void mbox_selected_done(struct mbox_selected *sel)
 {
-    if (sel->fd >= 0)
-        (void)close(sel->fd);
-    if (sel->dir_fd >= 0)
-        (void)close(sel->dir_fd);
+    mh_file_close(&sel->fd);
+    mh_file_close(&sel->dir_fd);
     mh_free(sel->native);
     mh_free(sel->file);
     mh_free(sel->by_uid);
@@ -107,7 +105,7 @@ static int sort_messages(struct mbox_selected *sel, struct mh_err *err)
 
 static int scan_all(struct select_job *job, struct mh_err *err)
 {
-    int rc = mh_slab_get_wait(job->s->env->pool, MH_NEVER, &job->slab, err);
+    int rc = mh_slab_get_wait(job->s->store.env->pool, MH_NEVER, &job->slab, err);
     if (rc < 0)
         return rc;
     while (rc == 0 && !job->is_done)
@@ -144,15 +142,8 @@ int mbox_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
     int rc = load(s, folder->native, err);
     if (rc < 0)
         return rc;
-    if (mh_file_index_odd_lines(s->sel.index))
-        mh_log(s->env->log, MH_LOG_WARNING, "folder %s: %zu lines of the index cannot be read",
-               folder->path, mh_file_index_odd_lines(s->sel.index));
-    *out = (struct mh_opened){
-        .uidvalidity = mh_file_uidvalidity(folder->native),
-        .messages = s->sel.scan.n,
-        .keywords_ok = true,
-        .flags_ok = MH_SEEN | MH_ANSWERED | MH_FLAGGED | MH_DELETED | MH_DRAFT,
-    };
+    mh_file_store_warn_odd_lines(s, folder, s->sel.index);
+    mh_file_store_opened(folder, s->sel.scan.n, out);
     return 0;
 }
 
@@ -237,51 +228,41 @@ int mbox_fetch(struct mh_session *s, const struct mh_item *const *items, size_t 
             return rc;
     }
     struct mh_file_source source = {locate, s};
-    return mh_file_fetch(&source, s->env->pool, items, n, sink, err);
+    return mh_file_fetch(&source, s->store.env->pool, items, n, sink, err);
 }
 
 /* --- flags ------------------------------------------------------------------------------------ */
 
 struct flags_job {
     struct mh_session *s;
-    const uint64_t *uids;
-    size_t n;
-    bool add;
-    uint8_t flags;
-    const char *keywords;
+    struct mh_file_flags change;
 };
 
-static int change_record(struct flags_job *job, const struct mbox_message *m, struct mh_buf *words,
+/* The message's own fields count until the index knows it. */
+static int change_record(const struct flags_job *job, const struct mbox_message *m,
                          struct mh_buf *lines, struct mh_err *err)
 {
-    struct mbox_selected *sel = &job->s->sel;
-    const char *in_message = sel->scan.words.data + m->keywords;
-    const struct mh_file_record *had = mh_file_index_find(sel->index, m->uid);
-    struct mh_file_record first = {.uid = m->uid,
-                                   .date = m->date,
-                                   .flags = m->flags,
-                                   .keywords = in_message,
-                                   .keywords_len = strlen(in_message)};
-    struct mh_file_record now;
+    const struct mbox_selected *sel = &job->s->sel;
+    const char *keywords = sel->scan.words.data + m->keywords;
+    struct mh_file_record had = {.uid = m->uid,
+                                 .date = m->date,
+                                 .flags = m->flags,
+                                 .keywords = keywords,
+                                 .keywords_len = strlen(keywords)};
     char name[MBOX_NAME_MAX];
-    mh_file_record_change(had ? had : &first, job->add, job->flags, job->keywords, words, &now);
-    if (mh_buf_failed(words))
-        return mh_err_nomem(err);
     mbox_message_name(m->ident, m->nth, name);
-    mh_file_index_format(lines, name, &now);
-    return mh_file_index_put(sel->index, &now, err);
+    return mh_file_index_change(sel->index, name, &had, &job->change, lines, err);
 }
 
 static int store_flags(void *arg, struct mh_err *err)
 {
     struct flags_job *job = arg;
     struct mbox_selected *sel = &job->s->sel;
-    struct mh_buf words = MH_BUF_INIT;
     struct mh_buf lines = MH_BUF_INIT;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < job->n; i++) {
-        const struct mbox_message *m = find_message(sel, job->uids[i]);
-        rc = m ? change_record(job, m, &words, &lines, err) : 0;
+    for (size_t i = 0; rc == 0 && i < job->change.n; i++) {
+        const struct mbox_message *m = find_message(sel, job->change.uids[i]);
+        rc = m ? change_record(job, m, &lines, err) : 0;
     }
     char *index = mh_asprintf("%s%s", sel->file, MBOX_INDEX);
     if (rc == 0 && !index)
@@ -289,7 +270,6 @@ static int store_flags(void *arg, struct mh_err *err)
     if (rc == 0 && lines.len)
         rc = mh_file_append_text(sel->dir_fd, index, &lines, err);
     mh_free(index);
-    mh_buf_done(&words);
     mh_buf_done(&lines);
     return rc;
 }
@@ -298,6 +278,6 @@ int mbox_store_flags(struct mh_session *s, const uint64_t *uids, size_t n, bool 
                      const char *keywords, struct mh_err *err)
 {
     mh_assert(s->sel.native);
-    struct flags_job job = {s, uids, n, add, flags, keywords};
+    struct flags_job job = {s, {uids, n, add, flags, keywords}};
     return mh_file_run(store_flags, &job, err);
 }

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/task.h"
 #include "connectors/mbox/mbox_priv.h"
+#include "mail/file_append.h"
 #include "mail/file_name.h"
 
 enum { IOV_PER_CALL = 96 };
@@ -29,10 +30,8 @@ struct progress {
 
 void mbox_target_done(struct mbox_target *t)
 {
-    if (t->fd >= 0)
-        (void)close(t->fd);
-    if (t->dir_fd >= 0)
-        (void)close(t->dir_fd);
+    mh_file_close(&t->fd);
+    mh_file_close(&t->dir_fd);
     mh_free(t->file);
     mbox_counts_done(&t->counts);
     mbox_ident_done(&t->ident);
@@ -249,7 +248,7 @@ static int recover(struct mh_session *s, unsigned char *buf, struct mh_err *err)
         return mh_err_sys(err, MH_EFOLDER, "mbox", errno, "cannot look at %s", t->file);
     if ((uint64_t)st.st_size > end) {
         if (!tail_is_ours(t, end, buf))
-            mh_log(s->env->log, MH_LOG_WARNING,
+            mh_log(s->store.env->log, MH_LOG_WARNING,
                    "%s: another program has appended behind an append of ours that was cut off; "
                    "the last message of ours may be incomplete",
                    t->file);
@@ -278,6 +277,17 @@ static int count_all(struct mbox_target *t, unsigned char *buf, struct mh_err *e
     return rc;
 }
 
+/* Looks at the file that is open and locked. */
+static int look_at_file(struct mh_session *s, struct mh_err *err)
+{
+    unsigned char *buf = mh_alloc(MH_SLAB_BYTES);
+    int rc = buf ? recover(s, buf, err) : mh_err_nomem(err);
+    if (rc == 0)
+        rc = count_all(&s->target, buf, err);
+    mh_free(buf);
+    return rc;
+}
+
 /* Lock, and a look whether the file is as we left it. */
 static int take_file(struct mh_session *s, struct mh_err *err)
 {
@@ -290,13 +300,8 @@ static int take_file(struct mh_session *s, struct mh_err *err)
         return rc;
     if (fstat(t->fd, &st) < 0)
         rc = mh_err_sys(err, MH_EFOLDER, "mbox", errno, "cannot look at %s", t->file);
-    if (rc == 0 && (t->is_stale || (uint64_t)st.st_size != t->end)) {
-        unsigned char *buf = mh_alloc(MH_SLAB_BYTES);
-        rc = buf ? recover(s, buf, err) : mh_err_nomem(err);
-        if (rc == 0)
-            rc = count_all(t, buf, err);
-        mh_free(buf);
-    }
+    if (rc == 0 && (t->is_stale || (uint64_t)st.st_size != t->end))
+        rc = look_at_file(s, err);
     if (rc == 0)
         rc = mbox_journal_write(t->dir_fd, t->file, t->end, err);
     t->is_locked = rc == 0;
@@ -317,28 +322,13 @@ static void leave_file(struct mbox_target *t)
 
 /* --- a batch (worker thread) ------------------------------------------------------------------ */
 
-static void add_line(const struct mh_file_out *o, struct mh_buf *lines)
-{
-    const struct progress *p = o->state;
-    struct mh_file_record rec = {
-        .date = o->what.date,
-        .flags = o->what.flags,
-        .is_raw = mh_form_scan_is_unix(&o->scan),
-        .has_octets = true,
-        .octets = p->octets,
-        .keywords = o->what.keywords,
-        .keywords_len = strlen(o->what.keywords),
-    };
-    mh_file_index_format(lines, o->name, &rec);
-}
-
 /* Messages on the disk, then what the index says of them. */
 static int commit(struct mbox_target *t, struct mh_file_out *batch, struct mh_err *err)
 {
     struct mh_buf lines = MH_BUF_INIT;
     for (const struct mh_file_out *o = batch; o; o = o->next)
         if (o->is_complete && o->rc == 0)
-            add_line(o, &lines);
+            mh_file_out_index(o, o->name, ((struct progress *)o->state)->octets, &lines);
     int rc = 0;
     char *index = mh_asprintf("%s%s", t->file, MBOX_INDEX);
     if (!index || mh_buf_failed(&lines))
@@ -372,9 +362,8 @@ static void fail_batch(struct mbox_target *t, struct mh_file_out *batch, int rc,
     t->is_stale = true;
 }
 
-static void write_batch(void *ctx, struct mh_file_out *batch)
+static void write_batch(struct mh_session *s, struct mh_file_out *batch)
 {
-    struct mh_session *s = ctx;
     struct mbox_target *t = &s->target;
     struct mh_err err;
     struct mh_file_out *last = batch;
@@ -401,9 +390,8 @@ static void write_batch(void *ctx, struct mh_file_out *batch)
         leave_file(t);
 }
 
-static void release(void *ctx, struct mh_file_out *o)
+static void release(struct mh_session *s, struct mh_file_out *o)
 {
-    struct mh_session *s = ctx;
     if (o->state && !(o->rc == 0 && o->is_complete)) {
         undo(&s->target, o);
         leave_file(&s->target);
@@ -412,54 +400,29 @@ static void release(void *ctx, struct mh_file_out *o)
     o->state = NULL;
 }
 
-static const struct mh_file_writer_ops writer_ops = {.write = write_batch, .release = release};
-
 /* --- where to --------------------------------------------------------------------------------- */
 
-struct open_job {
-    struct mh_session *s;
-    const char *native;
-    struct mh_slab *slab;
-};
-
-static int open_target(void *arg, struct mh_err *err)
+static int open_target(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err)
 {
-    struct open_job *job = arg;
-    struct mbox_target *t = &job->s->target;
-    int rc = mbox_open_file(job->s, job->native, O_RDWR, &t->dir_fd, &t->fd, &t->file, err);
+    struct mbox_target *t = &s->target;
+    mbox_target_done(t);
+    int rc = mbox_open_file(s, folder->native, O_RDWR, &t->dir_fd, &t->fd, &t->file, err);
     if (rc == 0)
         rc = mbox_ident_init(&t->ident, err);
     if (rc == 0)
         rc = mbox_lock(t->fd, true, err);
+    if (rc == 0) {
+        rc = look_at_file(s, err);
+        mbox_unlock(t->fd);
+    }
     if (rc < 0)
-        return rc;
-    rc = recover(job->s, job->slab->data, err);
-    if (rc == 0)
-        rc = count_all(t, job->slab->data, err);
-    mbox_unlock(t->fd);
+        mbox_target_done(t);
     return rc;
 }
 
 int mbox_append_open(struct mh_session *s, const struct mh_folder *folder,
                      struct mh_append_sink *sink, struct mh_err *err)
 {
-    int rc = 0;
-    if (s->writer)
-        rc = mh_file_append_flush(s->writer, err);
-    else
-        rc = mh_file_writer_new(&writer_ops, s, &s->writer, err);
-    struct open_job job = {.s = s, .native = folder->native};
-    if (rc == 0)
-        rc = mh_slab_get_wait(s->env->pool, MH_NEVER, &job.slab, err);
-    if (rc < 0)
-        return rc;
-    mbox_target_done(&s->target);
-    rc = mh_file_run(open_target, &job, err);
-    mh_slab_unref(job.slab);
-    if (rc < 0) {
-        mbox_target_done(&s->target);
-        return rc;
-    }
-    mh_file_writer_target(s->writer, sink, mh_file_uidvalidity(folder->native));
-    return 0;
+    static const struct mh_file_writer_ops ops = {open_target, write_batch, release};
+    return mh_file_append_open(s, &ops, folder, sink, err);
 }

@@ -172,6 +172,8 @@ struct pass {
     struct mh_scan scan;
     uint32_t *kw_ids;    /* owned: scan's keyword set -> the state's number */
     char **kw_texts;     /* owned: … -> text for the target after mapping and filtering */
+    struct mh_buf kw_new; /* keywords new to a target folder that has room for a few only */
+    unsigned n_kw_new;
     struct todo *todo;   /* owned */
     size_t n_todo, next; /* [next, n_todo) was never handed out */
     struct group *again; /* handed back; owned */

@@ -158,7 +158,8 @@ static int open_once(struct job *job, bool is_source, struct mh_session **out, s
     mh_err_reset(err);
     if (is_source)
         return job->sc->open(job->mb->source, &job->src_env, false, out, err);
-    return job->tc->open(job->mb->target, &job->dst_env, !job->run->cfg->dry_run, out, err);
+    bool writes = job->run->work == mailbox_run && !job->run->cfg->dry_run;
+    return job->tc->open(job->mb->target, &job->dst_env, writes, out, err);
 }
 
 int job_open(struct job *job, bool is_source, struct mh_session **out, struct mh_err *err)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/engine_priv.h"
 
@@ -121,7 +122,7 @@ static bool has_word(const char *words, const char *word, size_t len)
 {
     for (const char *at = words; *at;) {
         size_t n = strcspn(at, " ");
-        if (n == len && strncmp(at, word, n) == 0)
+        if (n == len && strncasecmp(at, word, n) == 0)
             return true;
         at += n + strspn(at + n, " ");
     }
@@ -143,6 +144,52 @@ static void words_minus(const char *a, const char *b, struct mh_buf *out)
     }
 }
 
+static void add_word(struct mh_buf *words, const char *word, size_t len)
+{
+    if (words->len)
+        mh_buf_addc(words, ' ');
+    mh_buf_add(words, word, len);
+}
+
+/* Whether the target folder knows the keyword, or has room to get to know it now. */
+static bool target_keeps(struct pass *pass, const char *word, size_t len)
+{
+    const struct mh_opened *dst = &pass->dst_opened;
+    if (has_word(dst->keywords, word, len) || has_word(mh_buf_str(&pass->kw_new), word, len))
+        return true;
+    if (!dst->keywords_ok || pass->n_kw_new == dst->keywords_room)
+        return false;
+    add_word(&pass->kw_new, word, len);
+    pass->n_kw_new++;
+    return true;
+}
+
+/* Leaves out of TEXT what the target cannot keep; what was dropped is noted once per folder. */
+static void filter_keywords(struct pass *pass, struct mh_buf *text)
+{
+    const struct mh_opened *dst = &pass->dst_opened;
+    struct mh_buf kept = MH_BUF_INIT;
+    struct mh_buf dropped = MH_BUF_INIT;
+    if ((dst->keywords_ok && dst->keywords_room == 0) || text->len == 0)
+        return;
+    if (!pass->dst.native)
+        return; /* a dry run: the folder will be a new one */
+    for (const char *at = mh_buf_str(text); *at;) {
+        size_t n = strcspn(at, " ");
+        if (n)
+            add_word(target_keeps(pass, at, n) ? &kept : &dropped, at, n);
+        at += n + strspn(at + n, " ");
+    }
+    if (dropped.len)
+        result_item(&pass->job->res->notes, &pass->job->res->n_notes, &pass->job->res->cap_notes,
+                    pass->entry->source->path, 0, "keywords", "not-kept-by-target",
+                    mh_buf_str(&dropped));
+    mh_buf_reset(text);
+    mh_buf_add(text, mh_buf_str(&kept), kept.len);
+    mh_buf_done(&kept);
+    mh_buf_done(&dropped);
+}
+
 static int store_one_way(struct pass *pass, struct lane *lane, const uint64_t *uids, size_t n,
                          bool add, uint8_t flags, const char *keywords, struct mh_err *err)
 {
@@ -151,24 +198,38 @@ static int store_one_way(struct pass *pass, struct lane *lane, const uint64_t *u
     return pass->job->tc->store_flags(lane->dst, uids, n, add, flags, keywords, err);
 }
 
+/* The keywords that the state numbers KW, as the project's rules want them at the target. */
+static int words_for_target(const struct pass *pass, uint32_t kw, struct mh_buf *out,
+                            struct mh_err *err)
+{
+    const struct mh_engine_config *cfg = pass->job->run->cfg;
+    char text[1024];
+    (void)mh_state_kw_text(cfg->state, kw, text, sizeof text);
+    if (!cfg->keywords) {
+        mh_buf_adds(out, text);
+        return MH_OK;
+    }
+    return cfg->keywords(cfg->callback_ctx, text, out) == MH_OK ? MH_OK : mh_err_nomem(err);
+}
+
 /* One group of messages with the same change. */
 static int store_group(struct pass *pass, struct lane *lane, const struct flag_change *c, size_t n,
                        struct mh_state_items *known, struct mh_err *err)
 {
-    char old_kw[1024];
-    char new_kw[1024];
+    struct mh_buf old_kw = MH_BUF_INIT;
+    struct mh_buf new_kw = MH_BUF_INIT;
     struct mh_buf words = MH_BUF_INIT;
-    struct mh_state *st = pass->job->run->cfg->state;
-    (void)mh_state_kw_text(st, c->kw_old, old_kw, sizeof old_kw);
-    (void)mh_state_kw_text(st, c->kw_new, new_kw, sizeof new_kw);
     uint64_t *uids = mh_alloc(n * sizeof *uids);
-    if (!uids)
-        return mh_err_nomem(err);
-    for (size_t i = 0; i < n; i++)
+    int code = uids ? words_for_target(pass, c->kw_old, &old_kw, err) : mh_err_nomem(err);
+    if (code == MH_OK)
+        code = words_for_target(pass, c->kw_new, &new_kw, err);
+    for (size_t i = 0; code == MH_OK && i < n; i++)
         uids[i] = c[i].dst_uid;
-    words_minus(new_kw, old_kw, &words);
-    int code = store_one_way(pass, lane, uids, n, true, c->add, mh_buf_str(&words), err);
-    words_minus(old_kw, new_kw, &words);
+    words_minus(mh_buf_str(&new_kw), mh_buf_str(&old_kw), &words);
+    filter_keywords(pass, &words);
+    if (code == MH_OK)
+        code = store_one_way(pass, lane, uids, n, true, c->add, mh_buf_str(&words), err);
+    words_minus(mh_buf_str(&old_kw), mh_buf_str(&new_kw), &words);
     if (code == MH_OK)
         code = store_one_way(pass, lane, uids, n, false, c->remove, mh_buf_str(&words), err);
     for (size_t i = 0; code == MH_OK && i < n; i++) {
@@ -184,9 +245,23 @@ static int store_group(struct pass *pass, struct lane *lane, const struct flag_c
         if (pass->job->mb->progress)
             atomic_fetch_add_explicit(&pass->job->mb->progress->updated, 1, memory_order_relaxed);
     }
+    mh_buf_done(&old_kw);
+    mh_buf_done(&new_kw);
     mh_buf_done(&words);
     mh_free(uids);
     return code;
+}
+
+/* The target will not have these flags: worth a line, not the folder, nor the other changes. */
+static int tolerate_refusal(struct pass *pass, int code, const struct mh_err *err)
+{
+    struct mh_mailbox_result *res = pass->job->res;
+    if (code != MH_EITEM && code != MH_EFOLDER && code != MH_ENOSUP)
+        return code;
+    result_item(&res->notes, &res->n_notes, &res->cap_notes, pass->entry->source->path, 0, "flags",
+                "refused", err->text);
+    pass->flag_later = true;
+    return MH_OK;
 }
 
 static int store_changes(struct pass *pass, struct lane *lane, struct flag_changes *changes,
@@ -207,40 +282,13 @@ static int store_changes(struct pass *pass, struct lane *lane, struct flag_chang
         if (c->dst_uid == 0)
             pass->flag_later = true;
         else
-            code = store_group(pass, lane, c, n, known, err);
+            code = tolerate_refusal(pass, store_group(pass, lane, c, n, known, err), err);
         i += n;
-    }
-    if (code == MH_EITEM || code == MH_EFOLDER || code == MH_ENOSUP) {
-        /* The target will not have these flags: worth a line, not the folder. */
-        result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes,
-                    pass->entry->source->path, 0, "flags", "refused", err->text);
-        pass->flag_later = true;
-        code = MH_OK;
     }
     return code;
 }
 
 /* --- keywords ------------------------------------------------------------------------------------------------ */
-
-/* Leaves out of TEXT what the target cannot keep; what was dropped is noted once per folder. */
-static void filter_keywords(struct pass *pass, struct mh_buf *text)
-{
-    if (pass->dst_opened.keywords_ok || text->len == 0)
-        return;
-    struct mh_buf kept = MH_BUF_INIT;
-    struct mh_buf dropped = MH_BUF_INIT;
-    const char *all = mh_buf_str(text);
-    words_minus(all, pass->dst_opened.keywords, &dropped);
-    words_minus(all, mh_buf_str(&dropped), &kept);
-    if (dropped.len)
-        result_item(&pass->job->res->notes, &pass->job->res->n_notes, &pass->job->res->cap_notes,
-                    pass->entry->source->path, 0, "keywords", "not-kept-by-target",
-                    mh_buf_str(&dropped));
-    mh_buf_reset(text);
-    mh_buf_add(text, mh_buf_str(&kept), kept.len);
-    mh_buf_done(&kept);
-    mh_buf_done(&dropped);
-}
 
 /* What the project's keyword rules changed: said once per set and folder. */
 static void note_policy(struct pass *pass, const char *source, const char *mapped)
@@ -788,6 +836,8 @@ static void drop_work(struct pass *pass)
         mh_free(pass->kw_texts[k]);
     mh_free(mh_take(pass->kw_texts));
     mh_free(mh_take(pass->kw_ids));
+    mh_buf_done(&pass->kw_new);
+    pass->n_kw_new = 0;
     mh_free(mh_take(pass->todo));
     mh_free(mh_take(pass->known));
     mh_free(mh_take(pass->digests));

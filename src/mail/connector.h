@@ -67,9 +67,10 @@ struct mh_opened {
     uint64_t uidnext;
     uint64_t messages;
     uint64_t highestmodseq;
-    bool keywords_ok;    /* PERMANENTFLAGS has \* */
-    uint8_t flags_ok;    /* system flags that stay */
-    char keywords[1024]; /* keywords that may be used even without \*; blank-separated */
+    bool keywords_ok;       /* PERMANENTFLAGS has \* */
+    unsigned keywords_room; /* with keywords_ok: how many new ones fit; 0 = any number */
+    uint8_t flags_ok;       /* system flags that stay */
+    char keywords[1024];    /* keywords that may be used even without \*; blank-separated */
 };
 
 /* Where fetch() puts messages; embedded by its user. Called in the fetching task; may wait. */

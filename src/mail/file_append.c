@@ -2,12 +2,14 @@
 #include "mail/file_append.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/task.h"
-#include "mail/file_name.h"
 
 enum {
     SLICE_COST = 4096,  /* what a slice counts at least */
@@ -17,7 +19,7 @@ enum {
 
 struct mh_file_writer {
     const struct mh_file_writer_ops *ops;
-    void *ctx;                   /* borrowed: the session */
+    struct mh_session *session;  /* borrowed */
     struct mh_append_sink *sink; /* borrowed */
     uint32_t uidvalidity;
     struct mh_file_out *queue; /* begun, no verdict, not in the writer's hands; in order */
@@ -144,12 +146,12 @@ static void write_batch(void *arg)
     struct mh_file_out *all = job->batch;
     if (!job->only_release && !(all->rc < 0 && !all->next)) {
         struct mh_file_out *failed_first = all->rc < 0 ? all : NULL;
-        w->ops->write(w->ctx, failed_first ? all->next : all);
+        w->ops->write(w->session, failed_first ? all->next : all);
     }
     for (struct mh_file_out *o = all; o; o = o->next) {
         bool is_over = o->is_complete || o->rc < 0 || job->only_release;
         if (is_over && !o->is_released) {
-            w->ops->release(w->ctx, o);
+            w->ops->release(w->session, o);
             o->is_released = true;
         }
     }
@@ -202,14 +204,14 @@ static void writer_task(void *arg)
 
 /* --- the contract ----------------------------------------------------------------------------- */
 
-int mh_file_writer_new(const struct mh_file_writer_ops *ops, void *ctx, struct mh_file_writer **out,
-                       struct mh_err *err)
+static int writer_new(const struct mh_file_writer_ops *ops, struct mh_session *session,
+                      struct mh_file_writer **out, struct mh_err *err)
 {
     struct mh_file_writer *w = mh_zalloc(sizeof *w);
     if (!w)
         return mh_err_nomem(err);
     w->ops = ops;
-    w->ctx = ctx;
+    w->session = session;
     w->queue_end = &w->queue;
     int rc = mh_task_spawn(mh_sched_self(), "file writer", writer_task, w, &w->task, err);
     if (rc < 0) {
@@ -248,14 +250,6 @@ void mh_file_writer_close(struct mh_file_writer *w)
     mh_free(w);
 }
 
-void mh_file_writer_target(struct mh_file_writer *w, struct mh_append_sink *sink,
-                           uint32_t uidvalidity)
-{
-    mh_assert(w->due == 0);
-    w->sink = sink;
-    w->uidvalidity = uidvalidity;
-}
-
 static int dead_error(const struct mh_file_writer *w, struct mh_err *err)
 {
     if (err)
@@ -272,9 +266,27 @@ static int wait_for_space(struct mh_file_writer *w, struct mh_err *err)
     return w->dead ? dead_error(w, err) : 0;
 }
 
-int mh_file_append_begin(struct mh_file_writer *w, const struct mh_append *msg, struct mh_err *err)
+int mh_file_append_open(struct mh_session *s, const struct mh_file_writer_ops *ops,
+                        const struct mh_folder *folder, struct mh_append_sink *sink,
+                        struct mh_err *err)
 {
-    mh_assert(w->sink && !w->arriving);
+    struct mh_file_store *st = mh_file_store(s);
+    int rc = st->writer ? mh_file_append_flush(s, err) : writer_new(ops, s, &st->writer, err);
+    if (rc < 0)
+        return rc;
+    st->writer->sink = NULL; /* nothing may begin before there is a folder again */
+    rc = mh_file_store_run(s, ops->open, folder, err);
+    if (rc < 0)
+        return rc;
+    st->writer->sink = sink;
+    st->writer->uidvalidity = mh_file_uidvalidity(folder->native);
+    return 0;
+}
+
+int mh_file_append_begin(struct mh_session *s, const struct mh_append *msg, struct mh_err *err)
+{
+    struct mh_file_writer *w = mh_file_store(s)->writer;
+    mh_assert(w && w->sink && !w->arriving);
     int rc = wait_for_space(w, err);
     if (rc < 0)
         return rc;
@@ -298,8 +310,9 @@ int mh_file_append_begin(struct mh_file_writer *w, const struct mh_append *msg, 
     return 0;
 }
 
-int mh_file_append_data(struct mh_file_writer *w, struct mh_slice slice_take, struct mh_err *err)
+int mh_file_append_data(struct mh_session *s, struct mh_slice slice_take, struct mh_err *err)
 {
+    struct mh_file_writer *w = mh_file_store(s)->writer;
     struct mh_file_out *o = w->arriving;
     mh_assert(o && slice_take.len <= o->what.octets - o->arrived);
     if (slice_take.len == 0) {
@@ -319,8 +332,9 @@ int mh_file_append_data(struct mh_file_writer *w, struct mh_slice slice_take, st
     return 0;
 }
 
-int mh_file_append_end(struct mh_file_writer *w, struct mh_err *err)
+int mh_file_append_end(struct mh_session *s, struct mh_err *err)
 {
+    struct mh_file_writer *w = mh_file_store(s)->writer;
     struct mh_file_out *o = w->arriving;
     mh_assert(o);
     if (o->arrived < o->what.octets)
@@ -331,33 +345,22 @@ int mh_file_append_end(struct mh_file_writer *w, struct mh_err *err)
     return 0;
 }
 
-int mh_file_append_flush(struct mh_file_writer *w, struct mh_err *err)
+/* Each batch is as long as it is by itself. */
+int mh_file_append_cut(struct mh_session *s, struct mh_err *err)
 {
-    mh_assert(!w->arriving);
+    (void)s;
+    (void)err;
+    return 0;
+}
+
+int mh_file_append_flush(struct mh_session *s, struct mh_err *err)
+{
+    struct mh_file_writer *w = mh_file_store(s)->writer;
+    mh_assert(w && !w->arriving);
     while (w->due)
         if (mh_wait(&w->idle, MH_NEVER) != MH_OK)
             return mh_err_set(err, MH_ECANCEL, "file", "stopped");
     return w->dead ? dead_error(w, err) : 0;
-}
-
-struct quota_job {
-    int fd;
-    struct mh_quota *out;
-};
-
-static int quota(void *arg, struct mh_err *err)
-{
-    struct quota_job *job = arg;
-    return mh_file_room(job->fd, &job->out->limit_bytes, err);
-}
-
-int mh_file_quota(int fd, struct mh_quota *out, struct mh_err *err)
-{
-    *out = (struct mh_quota){0};
-    struct quota_job job = {fd, out};
-    int rc = mh_file_run(quota, &job, err);
-    out->known = rc == 0;
-    return rc;
 }
 
 /* --- for the ops ------------------------------------------------------------------------------ */
@@ -385,7 +388,16 @@ static int write_all(int fd, struct iovec *iov, size_t n)
     return 0;
 }
 
-int mh_file_out_write(struct mh_file_out *out, struct mh_err *err)
+int mh_file_out_make(struct mh_file_out *out, int dir_fd, char *name_take)
+{
+    out->name = name_take;
+    if (!out->name)
+        return mh_err_nomem(&out->err);
+    out->fd = openat(dir_fd, out->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return out->fd < 0 ? mh_file_out_errno(&out->err, errno, "cannot make the message's file") : 0;
+}
+
+int mh_file_out_write(struct mh_file_out *out)
 {
     for (size_t i = 0; i < out->parts.n;) {
         struct iovec iov[IOV_MAX_PER_CALL];
@@ -397,9 +409,28 @@ int mh_file_out_write(struct mh_file_out *out, struct mh_err *err)
         }
         int errnum = write_all(out->fd, iov, n);
         if (errnum)
-            return mh_file_out_errno(err, errnum, "cannot write the message");
+            return mh_file_out_errno(&out->err, errnum, "cannot write the message");
     }
+    const struct timespec date = {.tv_sec = out->what.date.unix_s};
+    const struct timespec times[2] = {date, date};
+    if (out->is_complete && out->what.date.is_set && futimens(out->fd, times) < 0)
+        return mh_file_out_errno(&out->err, errno, "cannot set the message's date");
     return 0;
+}
+
+void mh_file_out_index(const struct mh_file_out *out, const char *name, uint64_t octets,
+                       struct mh_buf *lines)
+{
+    struct mh_file_record rec = {
+        .date = out->what.date,
+        .flags = out->what.flags,
+        .is_raw = mh_form_scan_is_unix(&out->scan),
+        .has_octets = true,
+        .octets = octets,
+        .keywords = out->what.keywords,
+        .keywords_len = strlen(out->what.keywords),
+    };
+    mh_file_index_format(lines, name, &rec);
 }
 
 void mh_file_batch_fail(struct mh_file_out *batch, int rc, const struct mh_err *err)

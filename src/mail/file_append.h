@@ -5,7 +5,7 @@
  * one batch is on its way to the disk the next one gathers, so batches are as long as the disk is
  * slow, and nobody has to flush to see a verdict.
  *
- * Who owns what: a writer belongs to its session; messages are the writer's, their slices are dropped
+ * Who owns what: a writer belongs to its session's store; messages are the writer's, their slices are dropped
  * once written. Thread: tasks of one scheduler; the ops run in a worker thread, one call at a time.
  * A message that is still arriving is written piece by piece, so no length of message holds memory.
  * Never: more than MH_FILE_QUEUE_BYTES waiting; a verdict before the batch is on the disk.
@@ -13,8 +13,8 @@
 #ifndef MH_MAIL_FILE_APPEND_H
 #define MH_MAIL_FILE_APPEND_H
 
-#include "mail/connector.h"
 #include "mail/file_form.h"
+#include "mail/file_store.h"
 
 /* Octets that may wait for the writer; a slice counts as a page at least, for the slab it holds. */
 #define MH_FILE_QUEUE_BYTES ((size_t)1 << 20)
@@ -49,39 +49,45 @@ struct mh_file_out {
 };
 
 struct mh_file_writer_ops {
+    /* Says where messages go from now on, and closes what was open for the ones before.
+     * thread: worker */
+    int (*open)(struct mh_session *s, const struct mh_folder *folder, struct mh_err *err);
     /* Writes each message's parts; those that are complete must be on the disk when it returns, or have
      * rc and err set. A message with rc < 0 is not to be touched again. thread: worker */
-    void (*write)(void *ctx, struct mh_file_out *batch);
+    void (*write)(struct mh_session *s, struct mh_file_out *batch);
     /* OUT will not be completed or has failed: removes what was written of it and frees what the
      * connector put into it. Called for every message that was begun, last; with rc 0 and
      * is_complete it is stored and only to be freed. thread: worker */
-    void (*release)(void *ctx, struct mh_file_out *out);
+    void (*release)(struct mh_session *s, struct mh_file_out *out);
 };
 
 struct mh_file_writer;
 
-int mh_file_writer_new(const struct mh_file_writer_ops *ops, void *ctx, struct mh_file_writer **out,
-                       struct mh_err *err) MH_MUST_CHECK;
+/* mh_connector.append_open; the session's first call makes its writer, for which OPS are borrowed. */
+int mh_file_append_open(struct mh_session *s, const struct mh_file_writer_ops *ops,
+                        const struct mh_folder *folder, struct mh_append_sink *sink,
+                        struct mh_err *err) MH_MUST_CHECK;
+/* mh_connector.append_* */
+int mh_file_append_begin(struct mh_session *s, const struct mh_append *msg,
+                         struct mh_err *err) MH_MUST_CHECK;
+int mh_file_append_data(struct mh_session *s, struct mh_slice slice_take,
+                        struct mh_err *err) MH_MUST_CHECK;
+int mh_file_append_end(struct mh_session *s, struct mh_err *err) MH_MUST_CHECK;
+int mh_file_append_cut(struct mh_session *s, struct mh_err *err) MH_MUST_CHECK;
+int mh_file_append_flush(struct mh_session *s, struct mh_err *err) MH_MUST_CHECK;
+
 /* waits: for the batch that is being written. What is still queued is not stored and its verdict is
- * MH_ERETRY: every message that was begun gets exactly one verdict. */
+ * MH_ERETRY: every message that was begun gets exactly one verdict. W may be NULL. */
 void mh_file_writer_close(struct mh_file_writer *w);
 
-/* Where the verdicts go. No message may be under way (flush first). */
-void mh_file_writer_target(struct mh_file_writer *w, struct mh_append_sink *sink,
-                           uint32_t uidvalidity);
-/* mh_connector.append_* */
-int mh_file_append_begin(struct mh_file_writer *w, const struct mh_append *msg,
-                         struct mh_err *err) MH_MUST_CHECK;
-int mh_file_append_data(struct mh_file_writer *w, struct mh_slice slice_take,
-                        struct mh_err *err) MH_MUST_CHECK;
-int mh_file_append_end(struct mh_file_writer *w, struct mh_err *err) MH_MUST_CHECK;
-int mh_file_append_flush(struct mh_file_writer *w, struct mh_err *err) MH_MUST_CHECK;
-
-/* mh_connector.quota: the room left on the file system of FD. waits */
-int mh_file_quota(int fd, struct mh_quota *out, struct mh_err *err) MH_MUST_CHECK;
-
-/* For the ops: writes all of OUT's parts as they are to OUT->fd and scans them. */
-int mh_file_out_write(struct mh_file_out *out, struct mh_err *err) MH_MUST_CHECK;
+/* For the ops where a message is a file: makes it in DIR_FD as NAME_TAKE (NULL: out of memory), then
+ * writes all of OUT's parts as they are and scans them; the whole file gets the message's date. The
+ * error is in OUT too. */
+int mh_file_out_make(struct mh_file_out *out, int dir_fd, char *name_take) MH_MUST_CHECK;
+int mh_file_out_write(struct mh_file_out *out) MH_MUST_CHECK;
+/* For the ops: appends to LINES what the index is to say of OUT, which has OCTETS in the archive. */
+void mh_file_out_index(const struct mh_file_out *out, const char *name, uint64_t octets,
+                       struct mh_buf *lines);
 /* Puts the complete messages of BATCH, each in the file of its fd, on the disk; sets rc and err of those
  * that fail. */
 void mh_file_batch_sync(struct mh_file_out *batch);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -451,6 +452,18 @@ static int fetch_batches(struct batch *b, struct mh_pool *pool, struct mh_sink *
         b->items += done;
         b->n_items -= done;
     }
+    return 0;
+}
+
+int mh_file_extent_whole(int fd, const char *name, bool is_raw, struct mh_file_extent *out,
+                         struct mh_err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        (void)close(fd);
+        return mh_err_set(err, MH_EITEM, "file", "%s is no regular file", name);
+    }
+    *out = (struct mh_file_extent){.fd = fd, .is_raw = is_raw, .len = (uint64_t)st.st_size};
     return 0;
 }
 

@@ -36,6 +36,10 @@ struct mh_file_source {
     void *ctx; /* borrowed */
 };
 
+/* For locate(): all of FD, which is taken; MH_EITEM when it is no regular file. */
+int mh_file_extent_whole(int fd, const char *name, bool is_raw, struct mh_file_extent *out,
+                         struct mh_err *err) MH_MUST_CHECK;
+
 /* mh_connector.fetch for such a source. waits */
 int mh_file_fetch(const struct mh_file_source *source, struct mh_pool *pool,
                   const struct mh_item *const *items, size_t n, struct mh_sink *sink,

@@ -343,6 +343,21 @@ void mh_file_record_change(const struct mh_file_record *rec, bool add, uint8_t f
     out->keywords_len = words->len;
 }
 
+int mh_file_index_change(struct mh_file_index *x, const char *name,
+                         const struct mh_file_record *had, const struct mh_file_flags *change,
+                         struct mh_buf *lines, struct mh_err *err)
+{
+    const struct mh_file_record *known = mh_file_index_find(x, had->uid);
+    struct mh_buf words = MH_BUF_INIT;
+    struct mh_file_record now;
+    mh_file_record_change(known ? known : had, change->add, change->flags, change->keywords, &words,
+                          &now);
+    mh_file_index_format(lines, name, &now);
+    int rc = mh_buf_failed(&words) ? mh_err_nomem(err) : mh_file_index_put(x, &now, err);
+    mh_buf_done(&words);
+    return rc;
+}
+
 uint32_t mh_file_uidvalidity(const char *path)
 {
     uint32_t v = (uint32_t)(mh_uid_from_name(path, strlen(path)) & INT32_MAX);
@@ -428,5 +443,10 @@ int mh_file_folders_finish(struct mh_folders *l, const struct mh_log *log, struc
     }
     if (changed)
         mh_folders_sort(l);
+    struct mh_folder *inbox = mh_folders_find(l, "INBOX");
+    if (inbox) {
+        inbox->role = MH_ROLE_INBOX;
+        inbox->attrs |= MH_FOLDER_ROLE_ANNOUNCED;
+    }
     return 0;
 }

@@ -64,11 +64,24 @@ int mh_file_folders_note_role(int root_fd, const char *path, enum mh_role role,
                               struct mh_err *err) MH_MUST_CHECK;
 int mh_file_folders_note_subscribed(int root_fd, const char *path,
                                     struct mh_err *err) MH_MUST_CHECK;
-/* Sorts L. Two names on the disk that stand for one path (no connector makes such) are told apart by
- * a digest behind the second one, and LOG is told. */
+/* Sorts L, INBOX has its role. Two names on the disk that stand for one path (no connector makes
+ * such) are told apart by a digest behind the second one, and LOG is told. */
 int mh_file_folders_finish(struct mh_folders *l, const struct mh_log *log,
                            struct mh_err *err) MH_MUST_CHECK;
 
+/* What mh_connector.store_flags is to change. */
+struct mh_file_flags {
+    const uint64_t *uids; /* borrowed, as are the keywords */
+    size_t n;
+    bool add;
+    uint8_t flags;
+    const char *keywords;
+};
+
+/* Changes the record of HAD->uid, or HAD itself when there is none, and appends its line to LINES. */
+int mh_file_index_change(struct mh_file_index *x, const char *name,
+                         const struct mh_file_record *had, const struct mh_file_flags *change,
+                         struct mh_buf *lines, struct mh_err *err) MH_MUST_CHECK;
 /* The flags of REC with FLAGS added or removed, and KEYWORDS (blank-separated) likewise, into OUT and
  * WORDS (which OUT->keywords borrows). */
 void mh_file_record_change(const struct mh_file_record *rec, bool add, uint8_t flags,

@@ -10,8 +10,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "mail/folder.h"
 #include "mail/item.h"
 
 /* --- names ------------------------------------------------------------------------------------ */
@@ -104,6 +106,48 @@ void mh_file_name_decode(struct mh_buf *b, const char *name, size_t len,
     mh_buf_done(&again);
 }
 
+/* --- paths ------------------------------------------------------------------------------------ */
+
+int mh_file_path_encode(const char *path, const struct mh_file_naming *naming,
+                        struct mh_buf *native, struct mh_err *err)
+{
+    struct mh_buf raw = MH_BUF_INIT;
+    const char *cursor = path;
+    int rc = 0;
+    if (!*path || mh_path_depth(path) > MH_FOLDER_DEPTH_MAX)
+        rc = mh_err_set(err, MH_EFOLDER, "file", "the folder's name is empty or too deep");
+    while (rc == 0 && mh_path_next(&cursor, &raw)) {
+        if (mh_buf_failed(&raw))
+            rc = mh_err_nomem(err);
+        else if (raw.len == 0)
+            rc = mh_err_set(err, MH_EFOLDER, "file", "a part of the folder's name is empty");
+        if (native->len)
+            mh_buf_addc(native, '/');
+        (void)mh_file_name_encode(native, mh_buf_str(&raw), raw.len, naming);
+    }
+    mh_buf_done(&raw);
+    return rc == 0 && mh_buf_failed(native) ? mh_err_nomem(err) : rc;
+}
+
+int mh_file_path_decode(const char *native, size_t len, const struct mh_file_naming *naming,
+                        struct mh_buf *path, struct mh_err *err)
+{
+    struct mh_buf raw = MH_BUF_INIT;
+    for (const char *p = native, *end = native + len; p < end;) {
+        const char *slash = memchr(p, '/', (size_t)(end - p));
+        const char *stop = slash ? slash : end;
+        mh_buf_reset(&raw);
+        mh_file_name_decode(&raw, p, (size_t)(stop - p), naming);
+        if (path->len)
+            mh_buf_addc(path, '/');
+        mh_path_add_component(path, mh_buf_str(&raw), raw.len);
+        path->failed |= mh_buf_failed(&raw);
+        p = slash ? slash + 1 : end;
+    }
+    mh_buf_done(&raw);
+    return mh_buf_failed(path) ? mh_err_nomem(err) : 0;
+}
+
 /* --- in a worker thread ----------------------------------------------------------------------- */
 
 struct run_job {
@@ -192,6 +236,8 @@ static int open_step(int dir_fd, const char *name, bool create, int *fd_out, str
 static int walk(int root_fd, const char *rel, size_t len, bool create, int *fd_out,
                 struct mh_err *err)
 {
+    if (root_fd < 0)
+        return mh_err_set(err, MH_ENOENT, "file", "the archive is not there yet");
     int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return mh_err_sys(err, MH_EMAILBOX, "file", errno, "cannot open the archive's directory");
@@ -227,6 +273,24 @@ int mh_file_open_parent(int root_fd, const char *rel, bool create, int *fd_out,
         return mh_err_set(err, MH_EFOLDER, "file", "\"%s\" is no name for a folder's file",
                           *name_out);
     return walk(root_fd, rel, slash ? (size_t)(slash - rel) : 0, create, fd_out, err);
+}
+
+DIR *mh_file_opendir(int dir_fd, const char *name)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    int errnum = errno;
+    if (!d)
+        mh_file_close(&fd);
+    errno = errnum;
+    return d;
+}
+
+void mh_file_close(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
 }
 
 int mh_file_room(int fd, uint64_t *bytes_out, struct mh_err *err)

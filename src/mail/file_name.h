@@ -9,6 +9,7 @@
 #ifndef MH_MAIL_FILE_NAME_H
 #define MH_MAIL_FILE_NAME_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -35,6 +36,14 @@ bool mh_file_name_encode(struct mh_buf *b, const char *raw, size_t len,
 void mh_file_name_decode(struct mh_buf *b, const char *name, size_t len,
                          const struct mh_file_naming *naming);
 
+/* Canonical PATH as a relative one, a file name a component ("a/b"), appended to NATIVE. MH_EFOLDER:
+ * empty, too deep, or a component is empty. */
+int mh_file_path_encode(const char *path, const struct mh_file_naming *naming,
+                        struct mh_buf *native, struct mh_err *err) MH_MUST_CHECK;
+/* What NATIVE's first LEN octets stand for, appended to PATH. */
+int mh_file_path_decode(const char *native, size_t len, const struct mh_file_naming *naming,
+                        struct mh_buf *path, struct mh_err *err) MH_MUST_CHECK;
+
 /* Runs FN(ARG, ERR) in a worker thread; its result. waits */
 int mh_file_run(int (*fn)(void *arg, struct mh_err *err), void *arg,
                 struct mh_err *err) MH_MUST_CHECK;
@@ -43,12 +52,17 @@ int mh_file_run(int (*fn)(void *arg, struct mh_err *err), void *arg,
  * and what is missing above it. MH_EUSAGE when there is none. */
 int mh_file_open_root(const char *path, bool create, int *fd_out, struct mh_err *err) MH_MUST_CHECK;
 /* Opens the directory REL ("a/b", "" is the root itself) below ROOT_FD without following links; "."
- * and ".." are refused. MH_ENOENT when there is none and it is not to be made. */
+ * and ".." are refused. MH_ENOENT when there is none and it is not to be made, or no root (-1). */
 int mh_file_open_dir(int root_fd, const char *rel, bool create, int *fd_out,
                      struct mh_err *err) MH_MUST_CHECK;
 /* The same for the directory that holds the last part of REL; *NAME_OUT points into REL. */
 int mh_file_open_parent(int root_fd, const char *rel, bool create, int *fd_out,
                         const char **name_out, struct mh_err *err) MH_MUST_CHECK;
+
+/* Opens the directory NAME in DIR_FD, no link, to be listed; NULL with errno. */
+DIR *mh_file_opendir(int dir_fd, const char *name);
+/* Closes *FD unless it is -1, which it is then. */
+void mh_file_close(int *fd);
 
 /* All of a regular file, at most MAX_BYTES, into B; a missing one is MH_ENOENT. */
 int mh_file_read_all(int dir_fd, const char *name, size_t max_bytes, struct mh_buf *b,

@@ -223,7 +223,7 @@ static void free_mails(struct mail *mails, size_t n)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-CONFORM(a_missing_mailbox_is_an_error)
+CONFORM(a_missing_source_is_an_error)
 {
     struct mh_endpoint ep;
     struct mh_session *s = NULL;
@@ -232,6 +232,7 @@ CONFORM(a_missing_mailbox_is_an_error)
     ep.type = mh_strdup(b->ep.type);
     ep.path = mh_asprintf("%s-missing", b->ep.path);
     mh_err_reset(&err);
+    b->r->env.is_source = true;
     cr_expect_eq(b->c->open(&ep, &b->r->env, false, &s, &err), MH_EUSAGE);
     cr_expect_neq(err.text[0], '\0');
     mh_endpoint_done(&ep);

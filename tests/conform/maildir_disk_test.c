@@ -304,10 +304,13 @@ static void body_not_one(struct rig *r)
     shell(r, "mkdir m; echo x >f");
     mh_endpoint_init(&ep);
     ep.path = mh_asprintf("%s/m", r->dir);
+    r->env.is_source = true;
     cr_expect_eq(mh_maildir.open(&ep, &r->env, false, &s, &why), MH_EUSAGE);
     cr_expect_not_null(strstr(why.text, "is no Maildir"), "%s", why.text);
     mh_endpoint_done(&ep);
+    r->env.is_source = false;
     ep.path = mh_asprintf("%s/f", r->dir);
+    cr_expect_eq(mh_maildir.open(&ep, &r->env, false, &s, &why), MH_EUSAGE);
     cr_expect_eq(mh_maildir.open(&ep, &r->env, true, &s, &why), MH_EUSAGE);
     mh_endpoint_done(&ep);
 }
@@ -381,9 +384,17 @@ static void body_keywords(struct rig *r)
     struct mh_opened opened;
     ASSERT_OK(mh_maildir.select(s, &inbox, true, &opened, &err));
     cr_expect_not(opened.keywords_ok);
-    cr_expect_not_null(strstr(opened.keywords, "k00 k01"));
+    cr_expect_str_eq(opened.keywords,
+                     "k00 k01 k02 k03 k04 k05 k06 k07 k08 k09 k10 k11 k12 k13 k14 k15 k16 k17 k18 "
+                     "k19 k20 k21 k22 k23 k24 k25");
+    uint64_t uid = vs.v[0].uid;
+    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, true, MH_SEEN, "k01 more MORE", &err));
+    cr_expect_not_null(strstr(log_lines, "1 were not kept: more"), "%s", log_lines);
     mh_maildir.close(s);
-    cr_expect_not_null(strstr(log_lines, "4 were not kept"), "%s", log_lines);
+    cr_expect_not_null(strstr(log_lines, "INBOX: a Maildir holds 26 different keywords at most: "
+                                         "4 were not kept: k26 k27 k28 k29"),
+                       "%s", log_lines);
+    shell(r, "ls m/cur | grep -q ':2,Sab$'");
     bytes_free(&m.bytes);
     verdicts_free(&vs);
     mh_endpoint_done(&ep);
@@ -392,6 +403,33 @@ static void body_keywords(struct rig *r)
 Test(maildir_disk, more_keywords_than_letters)
 {
     rig_run(body_keywords, NULL);
+}
+
+/* The 26th letter: until it is given away new keywords are welcome. */
+static void body_last_letter(struct rig *r)
+{
+    struct mh_endpoint ep;
+    struct mh_opened opened;
+    shell(r, "mkdir -p m/cur m/new m/tmp; touch m/cur/1.x:2,; "
+             "seq 0 24 | sed 's/.*/& word&/' >m/dovecot-keywords");
+    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    ASSERT_OK(mh_maildir.select(s, &inbox, true, &opened, &err));
+    cr_expect(opened.keywords_ok);
+    uint64_t uid = mh_uid_from_name("1.x", 3);
+    /* Taking away what nobody has gives no letter away. */
+    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, false, 0, "unknown", &err));
+    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, true, 0, "last", &err));
+    shell(r, "test -e m/cur/1.x:2,z; grep -qx '25 last' m/dovecot-keywords");
+    ASSERT_OK(mh_maildir.select(s, &inbox, true, &opened, &err));
+    cr_expect_not(opened.keywords_ok);
+    cr_expect_not_null(strstr(opened.keywords, "word24 last"));
+    mh_maildir.close(s);
+    mh_endpoint_done(&ep);
+}
+
+Test(maildir_disk, the_last_letter)
+{
+    rig_run(body_last_letter, NULL);
 }
 
 /* A native name out of a state file that somebody has edited cannot lead out. */

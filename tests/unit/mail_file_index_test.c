@@ -292,3 +292,24 @@ Test(mail_file_index, uidvalidity)
     cr_expect_eq(mh_file_uidvalidity("A"), mh_file_uidvalidity("A"));
     cr_expect_neq(mh_file_uidvalidity("A"), mh_file_uidvalidity("B"));
 }
+
+/* Flags of many messages are changed in memory and in the lines that go to the file. */
+Test(mail_file_index, a_change_goes_to_memory_and_to_the_lines)
+{
+    struct mh_file_index *x = NULL;
+    struct mh_buf lines = MH_BUF_INIT;
+    struct mh_file_flags add = {.add = true, .flags = MH_SEEN, .keywords = "work"};
+    struct mh_file_flags take = {.flags = MH_FLAGGED, .keywords = "Own"};
+    cr_assert_eq(mh_file_index_load(dir_fd, "none yet", &x, NULL), 0);
+    struct mh_file_record had = {
+        .uid = mh_uid_from_name("m", 1), .flags = MH_FLAGGED, .keywords = "own", .keywords_len = 3};
+    cr_assert_eq(mh_file_index_change(x, "m", &had, &add, &lines, NULL), 0);
+    cr_assert_eq(mh_file_index_change(x, "m", &had, &take, &lines, NULL), 0);
+    cr_expect_str_eq(mh_buf_str(&lines), "m\tFS\t-\t-\t-\town work\n"
+                                         "m\tS\t-\t-\t-\twork\n");
+    const struct mh_file_record *now = mh_file_index_find(x, had.uid);
+    cr_assert_not_null(now);
+    cr_expect_eq(now->flags, MH_SEEN);
+    mh_buf_done(&lines);
+    mh_file_index_free(x);
+}

@@ -122,6 +122,50 @@ Test(mail_file_name, long_names_are_cut_and_stay_apart)
     mh_buf_done(&b);
 }
 
+/* --- paths ------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *path, *native, *back; /* NULL: the same */
+} paths[] = {
+    {"A", "A", NULL},
+    {"A/B/C", "A/B/C", NULL},
+    {"a%2Fb/x.mbox", "a%2Fb/x%2Embox", "a%2Fb/x.mbox"},
+    {"%FF", "%FF", NULL},
+    {"../..", "%2E%2E/%2E%2E", NULL},
+};
+
+Test(mail_file_name, paths)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(paths); i++) {
+        struct mh_buf native = MH_BUF_INIT;
+        struct mh_buf back = MH_BUF_INIT;
+        cr_assert_eq(mh_file_path_encode(paths[i].path, &strict, &native, NULL), 0);
+        cr_expect_str_eq(mh_buf_str(&native), paths[i].native);
+        cr_assert_eq(mh_file_path_decode(native.data, native.len, &strict, &back, NULL), 0);
+        cr_expect_str_eq(mh_buf_str(&back), paths[i].back ? paths[i].back : paths[i].path);
+        mh_buf_done(&native);
+        mh_buf_done(&back);
+    }
+    static const char *const none[] = {"", "A//B", "/A"};
+    for (size_t i = 0; i < MH_ARRAY_LEN(none); i++) {
+        struct mh_buf native = MH_BUF_INIT;
+        cr_expect_eq(mh_file_path_encode(none[i], &plain, &native, NULL), MH_EFOLDER, "%s",
+                     none[i]);
+        mh_buf_done(&native);
+    }
+    struct mh_buf deep = MH_BUF_INIT;
+    struct mh_buf native = MH_BUF_INIT;
+    for (int i = 0; i < 200; i++)
+        mh_buf_adds(&deep, i ? "/d" : "d");
+    cr_expect_eq(mh_file_path_encode(mh_buf_str(&deep), &plain, &native, NULL), MH_EFOLDER);
+    mh_buf_done(&deep);
+    mh_buf_done(&native);
+    struct mh_buf part = MH_BUF_INIT;
+    cr_assert_eq(mh_file_path_decode("A/B.mbox", 3, &plain, &part, NULL), 0);
+    cr_expect_str_eq(mh_buf_str(&part), "A/B", "no further than it is told");
+    mh_buf_done(&part);
+}
+
 /* --- directories ------------------------------------------------------------------------------ */
 
 static char dir[] = "/tmp/mh-names-XXXXXX";
@@ -203,6 +247,30 @@ Test(mail_file_dirs, root_is_made_with_its_parents)
     (void)close(fd);
     mh_free(path);
     mh_free(link);
+}
+
+Test(mail_file_dirs, opendir_follows_no_link)
+{
+    shell("mkdir d; ln -s d link; touch f");
+    DIR *d = mh_file_opendir(root_fd, "d");
+    cr_assert_not_null(d);
+    (void)closedir(d);
+    static const char *const none[] = {"link", "f", "nowhere"};
+    for (size_t i = 0; i < MH_ARRAY_LEN(none); i++)
+        cr_expect_null(mh_file_opendir(root_fd, none[i]), "%s", none[i]);
+    int fd = -1;
+    mh_file_close(&fd);
+    cr_expect_eq(fd, -1);
+}
+
+/* Where there is no root yet there is no folder, and none is made beside it. */
+Test(mail_file_dirs, no_root)
+{
+    const char *name = NULL;
+    int fd = -1;
+    cr_expect_eq(mh_file_open_dir(-1, "", false, &fd, NULL), MH_ENOENT);
+    cr_expect_eq(mh_file_open_dir(-1, "a", true, &fd, NULL), MH_ENOENT);
+    cr_expect_eq(mh_file_open_parent(-1, "a", true, &fd, &name, NULL), MH_ENOENT);
 }
 
 /* --- small files ------------------------------------------------------------------------------ */

@@ -260,6 +260,51 @@ Test(maildir_keywords, letters)
     maildir_keywords_done(&k);
 }
 
+/* What has a letter, without giving any away. */
+Test(maildir_keywords, known)
+{
+    struct maildir_keywords k;
+    uint32_t letters = 0;
+    bool is_new = false;
+    unsigned lost = 0;
+    write_file("dovecot-keywords", "1 Work\n3 home\n");
+    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
+    cr_expect_eq(maildir_keywords_known(&k, ""), 0u);
+    cr_expect_eq(maildir_keywords_known(&k, " HOME  other work"), 10u);
+    cr_expect_null(k.names[0]);
+    cr_assert_eq(maildir_keywords_letters(&k, "work", &letters, &is_new, &lost, NULL), 0);
+    cr_expect_not(is_new);
+    maildir_keywords_done(&k);
+}
+
+/* The report is bounded, whatever comes. */
+Test(maildir_keywords, lost_ones_are_kept_for_the_report)
+{
+    struct maildir_keywords k;
+    uint32_t letters = 0;
+    bool is_new = false;
+    unsigned lost = 0;
+    char word[MAILDIR_KEYWORD_MAX + 2];
+    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
+    memset(word, 'w', sizeof word - 1);
+    word[sizeof word - 1] = '\0';
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(maildir_keywords_letters(&k, word, &letters, &is_new, &lost, NULL), 0);
+    cr_expect_eq(letters, 0u, "longer than Dovecot has them");
+    cr_expect_eq(k.n_lost, 1u);
+    cr_expect_str_eq(mh_buf_str(&k.lost), word);
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(word, sizeof word, "k%d", i);
+        cr_assert_eq(maildir_keywords_letters(&k, word, &letters, &is_new, &lost, NULL), 0);
+    }
+    cr_expect_eq(lost, 2u + 1000 - MAILDIR_KEYWORDS);
+    cr_expect_lt(k.lost.len, 1024u);
+    cr_expect(k.has_lost_more);
+    maildir_keywords_report(&k, NULL, "F");
+    cr_expect_eq(k.n_lost + k.lost.len + k.has_lost_more, 0u);
+    maildir_keywords_done(&k);
+}
+
 /* Another program has given a letter away since we read the file. */
 Test(maildir_keywords, save_merges)
 {

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the frame of the connectors for files does the same for all of them: archives that are not there. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+
+#include "connectors/eml/eml.h"
+#include "connectors/maildir/maildir.h"
+#include "connectors/mbox/mbox.h"
+#include "disk.h"
+
+static const struct mh_connector *const connectors[] = {&mh_maildir, &mh_mbox, &mh_eml};
+static size_t numbers[] = {0, 1, 2};
+
+static struct criterion_test_params params(void)
+{
+    return cr_make_param_array(size_t, numbers, MH_ARRAY_LEN(numbers));
+}
+
+static const struct mh_connector *connector_of(const struct rig *r)
+{
+    return connectors[*(const size_t *)r->ctx];
+}
+
+/* The session is on nothing: no folders, names as they would be, and nothing is made. */
+static void expect_empty(struct rig *r, const struct mh_connector *c, struct mh_session *s,
+                         const char *path)
+{
+    struct mh_folders l = MH_FOLDERS_INIT;
+    struct mh_folder f = {.path = NULL};
+    struct mh_opened opened;
+    struct mh_quota q;
+    struct mh_err why;
+    struct verdicts vs;
+    mh_err_reset(&why);
+    verdicts_init(&vs, 1);
+    ASSERT_OK(c->list(s, true, &l, &err));
+    cr_expect_eq(l.n, 0u);
+    ASSERT_OK(c->quota(s, &q, &err));
+    cr_expect(q.known && q.limit_bytes > 0, "the room that it will have");
+    ASSERT_OK(c->plan_name(s, path, &f.path, &f.native, &err));
+    cr_expect_str_eq(f.path, path);
+    cr_expect_eq(c->select(s, &f, false, &opened, &why), MH_ENOENT, "%s", why.text);
+    cr_expect_eq(c->append_open(s, &f, &vs.sink, &why), MH_ENOENT, "%s", why.text);
+    shell(r, "test -z \"$(find . -mindepth 1 ! -name there)\"");
+    verdicts_free(&vs);
+    mh_folders_done(&l);
+    mh_free(f.path);
+    mh_free(f.native);
+}
+
+static const char *const missing[] = {"a", "a/", "a/b", "none/at/all", "./a//b/", "/tmp/"};
+
+static void body_target(struct rig *r)
+{
+    const struct mh_connector *c = connector_of(r);
+    cr_assert_eq(chdir(r->dir), 0);
+    for (size_t i = 0; i < MH_ARRAY_LEN(missing); i++) {
+        struct mh_endpoint ep;
+        struct mh_session *s = NULL;
+        bool is_absolute = missing[i][0] == '/';
+        mh_endpoint_init(&ep);
+        ep.path = is_absolute ? mh_asprintf("%s/a/b", r->dir) : mh_strdup(missing[i]);
+        ASSERT_OK(c->open(&ep, &r->env, false, &s, &err));
+        cr_expect_neq(c->caps(s)->separator, '\0');
+        expect_empty(r, c, s, "A/B.c");
+        c->close(s);
+        mh_endpoint_done(&ep);
+    }
+}
+
+ParameterizedTestParameters(file_store, a_missing_target_that_is_looked_at_is_empty)
+{
+    return params();
+}
+
+ParameterizedTest(size_t *nth, file_store, a_missing_target_that_is_looked_at_is_empty)
+{
+    rig_run(body_target, nth);
+}
+
+/* A directory that somebody has made for it is as good as none. */
+static void body_directory(struct rig *r)
+{
+    const struct mh_connector *c = connector_of(r);
+    struct mh_endpoint ep;
+    shell(r, "mkdir there");
+    struct mh_session *s = open_disk(r, c, "there", false, &ep);
+    expect_empty(r, c, s, "A/B.c");
+    c->close(s);
+    mh_endpoint_done(&ep);
+}
+
+ParameterizedTestParameters(file_store, an_empty_directory_as_target_is_empty)
+{
+    return params();
+}
+
+ParameterizedTest(size_t *nth, file_store, an_empty_directory_as_target_is_empty)
+{
+    rig_run(body_directory, nth);
+}
+
+static void body_source(struct rig *r)
+{
+    static const char *const paths[] = {"none", "none/below", "none.mbox", "none.eml",
+                                        "file/below"};
+    const struct mh_connector *c = connector_of(r);
+    shell(r, "echo x >file");
+    r->env.is_source = true;
+    for (size_t i = 0; i < MH_ARRAY_LEN(paths); i++) {
+        struct mh_endpoint ep;
+        struct mh_session *s = NULL;
+        struct mh_err why;
+        mh_err_reset(&why);
+        mh_endpoint_init(&ep);
+        ep.path = mh_asprintf("%s/%s", r->dir, paths[i]);
+        cr_expect_eq(c->open(&ep, &r->env, false, &s, &why), MH_EUSAGE, "%s", paths[i]);
+        cr_expect_not_null(strstr(why.text, ep.path), "%s", why.text);
+        r->env.is_source = strcmp(paths[i], "file/below") != 0;
+        cr_expect(r->env.is_source || c->open(&ep, &r->env, false, &s, &why) == MH_EUSAGE,
+                  "a target that cannot be made is an error too");
+        mh_endpoint_done(&ep);
+    }
+    shell(r, "test \"$(ls)\" = file");
+}
+
+ParameterizedTestParameters(file_store, a_missing_source_is_an_error)
+{
+    return params();
+}
+
+ParameterizedTest(size_t *nth, file_store, a_missing_source_is_an_error)
+{
+    rig_run(body_source, nth);
+}
+
+/* What a look at it has planned is what is made then. */
+static void body_made_later(struct rig *r)
+{
+    const struct mh_connector *c = connector_of(r);
+    struct mh_endpoint ep;
+    struct mh_folders l = MH_FOLDERS_INIT;
+    struct made m;
+    char *path = NULL;
+    char *native = NULL;
+    struct mh_session *s = open_disk(r, c, "x/y", false, &ep);
+    ASSERT_OK(c->plan_name(s, "A/v1.2", &path, &native, &err));
+    c->close(s);
+    ASSERT_OK(c->open(&ep, &r->env, true, &s, &err));
+    make_folder(c, s, "A/v1.2", MH_ROLE_SENT, &m);
+    cr_expect_str_eq(m.folder.path, path);
+    cr_expect_str_eq(m.folder.native, native);
+    c->close(s);
+    ASSERT_OK(c->open(&ep, &r->env, false, &s, &err));
+    const struct mh_folder *f = list_find(c, s, &l, "A/v1.2");
+    cr_assert_not_null(f);
+    cr_expect_eq(f->role, MH_ROLE_SENT);
+    c->close(s);
+    mh_folders_done(&l);
+    made_free(&m);
+    mh_free(path);
+    mh_free(native);
+    mh_endpoint_done(&ep);
+}
+
+ParameterizedTestParameters(file_store, what_is_planned_is_made)
+{
+    return params();
+}
+
+ParameterizedTest(size_t *nth, file_store, what_is_planned_is_made)
+{
+    rig_run(body_made_later, nth);
+}
+
+/* A path that is to become one mbox file, in a directory that is there and in one that is not. */
+static void body_single(struct rig *r)
+{
+    static const char *const paths[] = {"there/Sent.mbox", "none/Sent.mbox"};
+    shell(r, "mkdir there");
+    for (size_t i = 0; i < MH_ARRAY_LEN(paths); i++) {
+        struct mh_endpoint ep;
+        struct mh_err why;
+        char *path = NULL;
+        char *native = NULL;
+        mh_err_reset(&why);
+        struct mh_session *s = open_disk(r, &mh_mbox, paths[i], false, &ep);
+        cr_expect_eq(mh_mbox.caps(s)->separator, '\0');
+        expect_empty(r, &mh_mbox, s, "Sent");
+        cr_expect_eq(mh_mbox.plan_name(s, "Other", &path, &native, &why), MH_EFOLDER);
+        mh_mbox.close(s);
+        mh_endpoint_done(&ep);
+    }
+}
+
+Test(file_store, a_missing_single_file)
+{
+    rig_run(body_single, NULL);
+}
