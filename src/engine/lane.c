@@ -148,8 +148,13 @@ static void on_verdict(struct mh_append_sink *s, uint64_t cookie, uint64_t uid,
         end_split(lane);
         pass_item_done(lane->pass, lane, f.todo, uid, f.octets, &f.digest, MH_HOW_COPIED);
         job_moving(lane->job);
-        if (tuner_verdict(lane->job->tuner, f.octets, mh_now_ms()))
+        if (tuner_verdict(lane->job->tuner, f.octets, mh_now_ms())) {
+            struct tuned now = tuner_now(lane->job->tuner);
+            mh_log(&lane->job->log, MH_LOG_DEBUG,
+                   "batches of %u, %u connections into a folder, %u over folders", now.batch,
+                   now.joined, now.lanes);
             lanes_staff(lane->job);
+        }
     }
     if (lane->in_flight == 0) {
         end_split(lane); /* no further verdict will tell that the refused batch is complete */
