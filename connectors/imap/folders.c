@@ -55,8 +55,33 @@ static void add_create(struct imap_cmd *cmd, const char *native, enum mh_role ro
         mh_cmd_rawf(&cmd->text, " (USE (%s))", mh_role_attr(role));
 }
 
-/* CREATE and LIST in one go: what is there is then known, whatever words a refusal is made of.
- * *REFUSED_OUT is the refusal, 0 when it is there now. */
+/* Letters, digits and a few marks, no blank at an end: no server makes another name of it. */
+static bool is_plain(const char *native)
+{
+    size_t len = strlen(native);
+    for (size_t i = 0; i < len; i++) {
+        char c = native[i];
+        bool is_alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        bool is_inner = c == ' ' && i > 0 && i + 1 < len;
+        if (!is_alnum && !is_inner && !strchr("-_./", c))
+            return false;
+    }
+    return len > 0;
+}
+
+static int send_list(struct attempt *a, struct imap_cmd **out, struct mh_err *err)
+{
+    int rc = imap_cmd_start(a->s, "LIST \"\" ", out, err);
+    if (rc)
+        return rc;
+    mh_cmd_string(&(*out)->text, a->wanted, strlen(a->wanted));
+    (*out)->untagged = take_listed;
+    (*out)->ctx = a;
+    return imap_cmd_send(*out, err);
+}
+
+/* CREATE and LIST in one go: what is there is then known, whatever words a refusal is made of. A plain
+ * name is listed only when it was refused. *REFUSED_OUT is the refusal, 0 when it is there now. */
 static int create_once(struct attempt *a, enum mh_role role, int *refused_out,
                        struct mh_err *refusal, struct mh_err *err)
 {
@@ -67,26 +92,22 @@ static int create_once(struct attempt *a, enum mh_role role, int *refused_out,
     a->n_listed = 0;
     a->is_selectable = a->was_created = false;
     int rc = imap_cmd_start(a->s, "CREATE ", &create, err);
-    if (rc == MH_OK)
-        rc = imap_cmd_start(a->s, "LIST \"\" ", &list, err);
     if (rc)
-        goto out;
+        return rc;
     add_create(create, a->wanted, role);
-    mh_cmd_string(&list->text, a->wanted, strlen(a->wanted));
-    list->untagged = take_listed;
-    list->ctx = a;
     rc = imap_cmd_send(create, err);
-    if (rc == MH_OK)
-        rc = imap_cmd_send(list, err);
+    if (rc == MH_OK && !is_plain(a->wanted))
+        rc = send_list(a, &list, err);
     if (rc == MH_OK)
         rc = imap_cmd_wait(create, err);
-    if (rc == MH_OK)
+    if (rc == MH_OK) {
+        a->was_created = create->status == MH_ST_OK;
+        *refused_out = a->was_created ? MH_OK : imap_cmd_refused(create, MH_EFOLDER, refusal);
+        if (!a->was_created && !list)
+            rc = send_list(a, &list, err);
+    }
+    if (rc == MH_OK && list)
         rc = imap_cmd_wait(list, err);
-    if (rc)
-        goto out;
-    a->was_created = create->status == MH_ST_OK;
-    *refused_out = a->was_created ? MH_OK : imap_cmd_refused(create, MH_EFOLDER, refusal);
-out:
     imap_cmd_done(create);
     imap_cmd_done(list);
     return rc;

@@ -64,78 +64,46 @@ static int make_folder(struct pass *pass, struct mh_session *dst, bool *is_subsc
     return code;
 }
 
-/* "identifier rights" lines of the source, each set at the target under the mapped identifier. */
-static int carry_acl(struct pass *pass, struct mh_session *src, struct mh_session *dst,
-                     struct mh_err *err)
+/* --- what the source has ----------------------------------------------------------------------------- */
+
+static int keep_metadata(void *ctx, const char *name, const char *value, size_t len)
 {
-    struct job *job = pass->job;
-    struct mh_engine_config *cfg = job->run->cfg;
-    struct mh_buf lines = MH_BUF_INIT;
-    if (!job->sc->acl_get || !job->sc->caps(src)->acl)
+    struct mh_buf *to = ctx;
+    mh_buf_add(to, name, strlen(name) + 1);
+    mh_buf_add(to, &len, sizeof len);
+    mh_buf_add(to, value, len);
+    return MH_OK; /* whether there was memory is asked at the end */
+}
+
+int around_read(struct pass *pass, struct mh_session *src, struct around *out, struct mh_err *err)
+{
+    const struct mh_connector *sc = pass->job->sc;
+    const struct mh_folder *folder = pass->entry->source;
+    int code = MH_OK;
+    /* Rights and annotations are carried when the folder is, not in every pass after it. */
+    if (pass->job->run->cfg->dry_run || pass->row.complete)
         return MH_OK;
-    int code = tolerate(pass, job->sc->acl_get(src, pass->entry->source, &lines, err), "acl", err);
-    char *save = NULL;
-    for (char *line = code == MH_OK && lines.len ? strtok_r(lines.data, "\n", &save) : NULL;
-         line && code == MH_OK; line = strtok_r(NULL, "\n", &save)) {
-        struct mh_buf who = MH_BUF_INIT;
-        char *blank = strrchr(line, ' ');
-        if (!blank)
-            continue;
-        *blank = '\0';
-        /* The owner's own rights are a matter of course at any target. */
-        if (job->mb->source->user && strcmp(line, job->mb->source->user) == 0) {
-            mh_buf_done(&who);
-            continue;
-        }
-        bool can = job->tc->acl_set && job->tc->caps(dst)->acl && cfg->map_user &&
-                   cfg->map_user(cfg->callback_ctx, line, &who);
-        if (can) {
-            code =
-                tolerate(pass, job->tc->acl_set(dst, &pass->dst, mh_buf_str(&who), blank + 1, err),
-                         "acl", err);
-        } else {
-            char text[256];
-            (void)snprintf(text, sizeof text, "%s has %s", line, blank + 1);
-            note(pass, "acl", "not-carried", text);
-        }
-        mh_buf_done(&who);
-    }
-    mh_buf_done(&lines);
+    if (sc->acl_get && sc->caps(src)->acl)
+        code = tolerate(pass, sc->acl_get(src, folder, &out->acl, err), "acl", err);
+    if (code == MH_OK && sc->metadata_get && sc->caps(src)->metadata)
+        code = tolerate(pass, sc->metadata_get(src, folder, keep_metadata, &out->metadata, err),
+                        "metadata", err);
+    if (code == MH_OK && (mh_buf_failed(&out->acl) || mh_buf_failed(&out->metadata)))
+        code = mh_err_nomem(err);
     return code;
 }
 
-struct metadata_carry {
-    struct pass *pass;
-    struct mh_session *dst;
-    struct mh_err *err;
-};
-
-static int on_metadata(void *ctx, const char *name, const char *value, size_t len)
+void around_done(struct around *a)
 {
-    struct metadata_carry *m = ctx;
-    struct job *job = m->pass->job;
-    if (!job->tc->metadata_set || !job->tc->caps(m->dst)->metadata) {
-        note(m->pass, "metadata", "not-carried", name);
-        return MH_OK;
-    }
-    return tolerate(m->pass, job->tc->metadata_set(m->dst, &m->pass->dst, name, value, len, m->err),
-                    "metadata", m->err);
+    mh_buf_done(&a->acl);
+    mh_buf_done(&a->metadata);
 }
 
-static int carry_metadata(struct pass *pass, struct mh_session *src, struct mh_session *dst,
-                          struct mh_err *err)
+/* --- what the target gets ----------------------------------------------------------------------------- */
+
+int around_make(struct pass *pass, struct mh_session *dst, struct mh_err *err)
 {
     struct job *job = pass->job;
-    struct metadata_carry m = {pass, dst, err};
-    if (!job->sc->metadata_get || !job->sc->caps(src)->metadata)
-        return MH_OK;
-    return tolerate(pass, job->sc->metadata_get(src, pass->entry->source, on_metadata, &m, err),
-                    "metadata", err);
-}
-
-int around_folder(struct job *job, struct pass *pass, struct mh_session *src,
-                  struct mh_session *dst, struct mh_err *err)
-{
     bool is_subscribed = false;
     int code = make_folder(pass, dst, &is_subscribed, err);
     if (code != MH_OK || job->run->cfg->dry_run)
@@ -143,11 +111,6 @@ int around_folder(struct job *job, struct pass *pass, struct mh_session *src,
     bool is_wanted = (pass->entry->source->attrs & MH_FOLDER_SUBSCRIBED) != 0;
     if (is_wanted && !is_subscribed && job->tc->subscribe)
         code = tolerate(pass, job->tc->subscribe(dst, &pass->dst, err), "subscription", err);
-    /* Rights and annotations are carried when the folder is, not in every pass after it. */
-    if (code == MH_OK && !pass->row.complete)
-        code = carry_acl(pass, src, dst, err);
-    if (code == MH_OK && !pass->row.complete)
-        code = carry_metadata(pass, src, dst, err);
     if (code != MH_OK)
         return code;
     mh_free(pass->row.dst_path);
@@ -155,4 +118,65 @@ int around_folder(struct job *job, struct pass *pass, struct mh_session *src,
     pass->row.dst_path = mh_strdup(pass->dst.path);
     pass->row.dst_native = mh_strdup(pass->dst.native);
     return pass->row.dst_path && pass->row.dst_native ? MH_OK : mh_err_nomem(err);
+}
+
+/* One line of the source's rights, set at the target under the mapped identifier. */
+static int apply_right(struct pass *pass, struct mh_session *dst, const char *identifier,
+                       const char *rights, struct mh_err *err)
+{
+    struct job *job = pass->job;
+    struct mh_engine_config *cfg = job->run->cfg;
+    struct mh_buf who = MH_BUF_INIT;
+    int code = MH_OK;
+    /* The owner's own rights are a matter of course at any target. */
+    if (job->mb->source->user && strcmp(identifier, job->mb->source->user) == 0)
+        return MH_OK;
+    if (job->tc->acl_set && job->tc->caps(dst)->acl && cfg->map_user &&
+        cfg->map_user(cfg->callback_ctx, identifier, &who)) {
+        code = tolerate(pass, job->tc->acl_set(dst, &pass->dst, mh_buf_str(&who), rights, err),
+                        "acl", err);
+    } else {
+        char text[256];
+        (void)snprintf(text, sizeof text, "%s has %s", identifier, rights);
+        note(pass, "acl", "not-carried", text);
+    }
+    mh_buf_done(&who);
+    return code;
+}
+
+static int apply_metadata(struct pass *pass, struct mh_session *dst, const char *name,
+                          const char *value, size_t len, struct mh_err *err)
+{
+    const struct mh_connector *tc = pass->job->tc;
+    if (!tc->metadata_set || !tc->caps(dst)->metadata) {
+        note(pass, "metadata", "not-carried", name);
+        return MH_OK;
+    }
+    return tolerate(pass, tc->metadata_set(dst, &pass->dst, name, value, len, err), "metadata",
+                    err);
+}
+
+int around_apply(struct pass *pass, struct mh_session *dst, struct around *a, struct mh_err *err)
+{
+    int code = MH_OK;
+    char *save = NULL;
+    for (char *line = a->acl.len ? strtok_r(a->acl.data, "\n", &save) : NULL; line && code == MH_OK;
+         line = strtok_r(NULL, "\n", &save)) {
+        char *blank = strrchr(line, ' ');
+        if (!blank)
+            continue;
+        *blank = '\0';
+        code = apply_right(pass, dst, line, blank + 1, err);
+    }
+    const char *end = mh_buf_str(&a->metadata) + a->metadata.len;
+    for (const char *p = mh_buf_str(&a->metadata); p < end && code == MH_OK;) {
+        size_t len = 0;
+        const char *name = p;
+        p += strlen(name) + 1;
+        memcpy(&len, p, sizeof len);
+        p += sizeof len;
+        code = apply_metadata(pass, dst, name, p, len, err);
+        p += len;
+    }
+    return code;
 }

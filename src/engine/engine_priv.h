@@ -170,8 +170,8 @@ struct pass {
     enum pass_phase phase;
     struct mh_opened src_opened, dst_opened;
     struct mh_scan scan;
-    uint32_t *kw_ids;    /* owned: scan's keyword set -> the state's number */
-    char **kw_texts;     /* owned: … -> text for the target after mapping and filtering */
+    uint32_t *kw_ids;     /* owned: scan's keyword set -> the state's number */
+    char **kw_texts;      /* owned: … -> text for the target after mapping and filtering */
     struct mh_buf kw_new; /* keywords new to a target folder that has room for a few only */
     unsigned n_kw_new;
     struct todo *todo;   /* owned */
@@ -206,6 +206,7 @@ struct lane {
     struct job *job;
     unsigned number;
     struct mh_task *task;
+    struct mh_task *side_task; /* reads the source while the lane opens the target; NULL */
     struct mh_session *src, *dst;
     struct pass *pass;
     struct mh_sink sink;
@@ -294,13 +295,47 @@ struct mh_state_folder *job_row(struct job *job, const char *src_path);
 void mailbox_run(struct job *job);
 
 /* around.c */
-/* Folder made or found at the target, subscription, rights, metadata. */
-int around_folder(struct job *job, struct pass *pass, struct mh_session *src,
-                  struct mh_session *dst, struct mh_err *err) MH_MUST_CHECK;
+/* What the source has around a folder's mail. */
+struct around {
+    struct mh_buf acl;      /* lines "identifier rights" */
+    struct mh_buf metadata; /* name NUL, length, value; one behind the other */
+};
+int around_read(struct pass *pass, struct mh_session *src, struct around *out,
+                struct mh_err *err) MH_MUST_CHECK;
+/* Folder made or found at the target, and subscribed. */
+int around_make(struct pass *pass, struct mh_session *dst, struct mh_err *err) MH_MUST_CHECK;
+/* Rights and annotations; what cannot be carried is noted. */
+int around_apply(struct pass *pass, struct mh_session *dst, struct around *a,
+                 struct mh_err *err) MH_MUST_CHECK;
+void around_done(struct around *a);
+
+/* flags.c */
+struct flag_change {
+    uint64_t dst_uid;
+    size_t row;
+    uint8_t add, remove;
+    uint32_t kw_old, kw_new; /* the state's numbers */
+};
+struct flag_changes {
+    struct flag_change *v; /* owned */
+    size_t n, cap;
+};
+/* ITEM's flags or keywords (the state's number KW) are not those of ROW any more. */
+int flags_note(struct flag_changes *c, const struct mh_state_item *row, size_t row_index,
+               const struct mh_item *item, uint32_t kw, struct mh_err *err) MH_MUST_CHECK;
+/* Carries the changes to the target, and into KNOWN's rows. */
+int flags_store(struct pass *pass, struct lane *lane, struct flag_changes *changes,
+                struct mh_state_items *known, struct mh_err *err) MH_MUST_CHECK;
+/* Numbers and target texts of all keyword sets of the listing. */
+int flags_map_keywords(struct pass *pass, struct mh_err *err) MH_MUST_CHECK;
+
+/* prepare.c */
+int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* The folder open on both sides. */
+int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+int pass_write_row(struct pass *pass, bool complete, struct mh_err *err) MH_MUST_CHECK;
 
 /* pass.c */
-int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
-int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 void pass_finish(struct pass *pass, struct lane *lane);
 void pass_done(struct pass *pass);
 bool pass_has_work(const struct pass *pass);

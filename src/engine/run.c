@@ -67,8 +67,11 @@ static void on_stop(struct mh_post *post)
     if (now && job->task)
         mh_task_cancel(job->task);
     for (unsigned i = 0; now && i < LANES_MAX; i++) {
-        if (job->lanes[i] && job->lanes[i]->task)
-            mh_task_cancel(job->lanes[i]->task);
+        struct lane *lane = job->lanes[i];
+        if (lane && lane->task)
+            mh_task_cancel(lane->task);
+        if (lane && lane->side_task)
+            mh_task_cancel(lane->side_task);
     }
     run_left_one(job->run);
 }

@@ -675,25 +675,25 @@ static const struct dialogue folders[] = {
      .ops = "create A/B; create a*b; create There; create Case; create No",
      .script = LOGIN("")
      /* refused although nothing is wrong with the name: the parent is missing */
-     "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A3 NO no parent\nS: A4 OK\n"
-     "C: * CREATE \"A\"\nC: * LIST \"\" \"A\"\nS: A5 OK\nS: * LIST () \"/\" A\nS: A6 OK\n"
-     "C: * CREATE \"A/B\"\nC: * LIST \"\" \"A/B\"\nS: A7 OK\nS: * LIST () \"/\" A/B\nS: A8 OK\n"
+     "C: * CREATE \"A/B\"\nS: A3 NO no parent\nC: * LIST \"\" \"A/B\"\nS: A4 OK\n"
+     "C: * CREATE \"A\"\nS: A5 OK\n"
+     "C: * CREATE \"A/B\"\nS: A6 OK\n"
      /* the second form of the name */
-     "C: * CREATE \"a*b\"\nC: * LIST *\nS: A9 NO [CANNOT] no stars\nS: * LIST () \"/\" axb\n"
-     "S: A10 OK\nC: * CREATE \"a*b\"\nC: * LIST *\nS: A11 NO [CANNOT] no stars\nS: A12 OK\n"
-     "C: * CREATE \"a%2Ab\"\nC: * LIST *\nS: A13 OK\nS: * LIST () \"/\" \"a%2Ab\"\nS: A14 OK\n"
+     "C: * CREATE \"a*b\"\nC: * LIST *\nS: A7 NO [CANNOT] no stars\nS: * LIST () \"/\" axb\n"
+     "S: A8 OK\nC: * CREATE \"a*b\"\nC: * LIST *\nS: A9 NO [CANNOT] no stars\nS: A10 OK\n"
+     "C: * CREATE \"a%2Ab\"\nC: * LIST *\nS: A11 OK\nS: * LIST () \"/\" \"a%2Ab\"\nS: A12 OK\n"
      /* adopted, in words that say nothing */
-     "C: * CREATE \"There\"\nC: * LIST \"\" \"There\"\nS: A15 NO hm\n"
-     "S: * LIST () \"/\" There\nS: A16 OK\n"
-     "C: * CREATE \"Case\"\nC: * LIST \"\" \"Case\"\nS: A17 NO [ALREADYEXISTS] there\n"
-     "S: * LIST () \"/\" cASE\nS: A18 OK\n"
-     "REPEAT 4\nC: * CREATE *\nSET T $TAG\nC: * LIST *\nS: $T NO [NOPERM] not here\nS: $TAG OK\n"
+     "C: * CREATE \"There\"\nS: A13 NO hm\nC: * LIST \"\" \"There\"\n"
+     "S: * LIST () \"/\" There\nS: A14 OK\n"
+     "C: * CREATE \"Case\"\nS: A15 NO [ALREADYEXISTS] there\nC: * LIST \"\" \"Case\"\n"
+     "S: * LIST () \"/\" cASE\nS: A16 OK\n"
+     "REPEAT 4\nC: * CREATE *\nS: $TAG NO [NOPERM] not here\nC: * LIST *\nS: $TAG OK\n"
      "END\nUNTIL-CLOSE\n",
      .log = "created A/B as A/B\ncreated a%252Ab as a%2Ab\ncreated There as There\n"
             "created cASE as cASE\ncreate: folder no-permission ([NOPERM] not here)\n"},
     {.name = "create asks to wait",
      .ops = "create A",
-     .script = LOGIN("") "C: * CREATE \"A\"\nC: * LIST *\nS: A3 NO [INUSE] busy\nS: A4 OK\n"
+     .script = LOGIN("") "C: * CREATE \"A\"\nS: A3 NO [INUSE] busy\nC: * LIST *\nS: A4 OK\n"
                          "UNTIL-CLOSE\n",
      .log = "create: later unavailable ([INUSE] busy)\n"},
     {.name = "rights, quota, annotations",
@@ -1043,9 +1043,9 @@ static const struct dialogue appends[] = {
     {.name = "the folder is missing: it is made once",
      .ops = "to A; append 1,3; flush; append 1,3; flush; append 2,3; flush",
      .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \nS: A3 NO [TRYCREATE] no such folder\n"
-                      "C: * CREATE \"A\"\nC: * LIST \"\" \"A\"\nS: A4 OK\nS: A5 OK\n"
-                      "C: * APPEND \"A\" {3+}\nC: \nS: A6 OK\n"
-                      "C: * APPEND \"A\" {3+}\nC: \nS: A7 NO [TRYCREATE] again\nUNTIL-CLOSE\n",
+                      "C: * CREATE \"A\"\nS: A4 OK\n"
+                      "C: * APPEND \"A\" {3+}\nC: \nS: A5 OK\n"
+                      "C: * APPEND \"A\" {3+}\nC: \nS: A6 NO [TRYCREATE] again\nUNTIL-CLOSE\n",
      .log = "#1: later no-folder after 100 ([TRYCREATE] no such folder)\n#1=0/0\n"
             "#2: item no-folder ([TRYCREATE] again)\n"},
     {.name = "throttled",
