@@ -198,6 +198,45 @@ size_t mh_utf8_seq(const char *str, size_t len)
     return need;
 }
 
+uint32_t mh_utf8_next(const char **s, const char *end)
+{
+    const unsigned char *p = (const unsigned char *)*s;
+    size_t len = mh_utf8_seq(*s, (size_t)(end - *s));
+    *s += len ? len : 1;
+    switch (len) {
+    case 1:
+        return p[0];
+    case 2:
+        return (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
+    case 3:
+        return (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+    case 4:
+        return (p[0] & 0x07u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
+    default:
+        return 0x110000u + p[0];
+    }
+}
+
+int mh_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+int mh_escape_value(const char *s, size_t len)
+{
+    if (len < 3 || s[0] != '%')
+        return -1;
+    int high = mh_hex_value(s[1]);
+    int low = mh_hex_value(s[2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
 bool mh_utf8_valid(const char *s, size_t len)
 {
     for (size_t i = 0; i < len;) {

@@ -44,6 +44,13 @@ const char *mh_format_size(uint64_t bytes, char *buf, size_t buf_size);
 
 /* Length of the valid UTF-8 sequence at S (RFC 3629: no surrogates, no overlong), 0 if none. */
 size_t mh_utf8_seq(const char *s, size_t len);
+/* The next character of *S, which is not at END yet; an invalid octet stands for itself above all
+ * characters. */
+uint32_t mh_utf8_next(const char **s, const char *end);
+/* A hexadecimal digit's value, in either case; -1 when it is none. */
+int mh_hex_value(char c);
+/* The octet that S, a "%XX", stands for; -1 when it is none. */
+int mh_escape_value(const char *s, size_t len);
 bool mh_utf8_valid(const char *s, size_t len);
 /* Appends S for a screen or a log: control bytes, DEL, C1 and invalid UTF-8 as \xHH, bidi overrides
  * as \u{…}; never a raw escape code. */

@@ -290,6 +290,9 @@ void job_event(struct job *job, const struct mh_event *ev);
 int job_set_up(struct job *job, struct mh_err *err) MH_MUST_CHECK;
 void job_tear_down(struct job *job);
 struct mh_state_folder *job_row(struct job *job, const char *src_path);
+/* waits: the state's rows of a folder. */
+int job_load_items(struct job *job, uint32_t folder, struct mh_state_items *out,
+                   struct mh_err *err) MH_MUST_CHECK;
 
 /* mailbox.c */
 void mailbox_run(struct job *job);

@@ -285,6 +285,29 @@ int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, boo
     return code;
 }
 
+struct row_load {
+    struct mh_state *st;
+    uint32_t folder;
+    struct mh_state_items *out;
+    struct mh_err err;
+    int code;
+};
+
+static void load_rows(void *arg)
+{
+    struct row_load *l = arg;
+    l->code = mh_state_items(l->st, l->folder, l->out, &l->err);
+}
+
+int job_load_items(struct job *job, uint32_t folder, struct mh_state_items *out, struct mh_err *err)
+{
+    struct row_load l = {.st = job->run->cfg->state, .folder = folder, .out = out};
+    mh_offload(load_rows, &l);
+    if (l.code != MH_OK)
+        *err = l.err;
+    return l.code;
+}
+
 static int order_row(const void *key, const void *element)
 {
     return strcmp(key, ((const struct mh_state_folder *)element)->src_path);

@@ -63,20 +63,6 @@ static int compare(struct pass *pass, struct lane *lane, struct mh_state_items *
 
 /* --- what is known --------------------------------------------------------------------------------- */
 
-struct load {
-    struct mh_state *st;
-    uint32_t folder;
-    struct mh_state_items *out;
-    struct mh_err err;
-    int code;
-};
-
-static void load_items(void *arg)
-{
-    struct load *l = arg;
-    l->code = mh_state_items(l->st, l->folder, l->out, &l->err);
-}
-
 /* What the state knows of the folder, unless a UIDVALIDITY says that it no longer holds. */
 static int load_known(struct pass *pass, struct mh_state_items *known, struct mh_err *err)
 {
@@ -96,11 +82,7 @@ static int load_known(struct pass *pass, struct mh_state_items *known, struct mh
                     "matched again by content");
         return mh_state_clear_items(st, row->id, err);
     }
-    struct load l = {.st = st, .folder = row->id, .out = known};
-    mh_offload(load_items, &l);
-    if (l.code != MH_OK)
-        *err = l.err;
-    return l.code;
+    return job_load_items(pass->job, row->id, known, err);
 }
 
 static int order_u64(const void *a, const void *b)
@@ -127,13 +109,11 @@ static int add_known(struct pass *pass, const struct mh_state_items *rows, struc
 static int add_sibling(struct pass *pass, const struct pass *sibling, struct mh_err *err)
 {
     struct mh_state_items rows = {0};
-    struct load l = {.st = pass->job->run->cfg->state, .folder = sibling->row.id, .out = &rows};
-    if (sibling->row_is_known && sibling->row.dst_uidvalidity == pass->dst_opened.uidvalidity) {
-        mh_offload(load_items, &l);
-        if (l.code != MH_OK)
-            *err = l.err;
-    }
-    int code = l.code == MH_OK ? add_known(pass, &rows, err) : l.code;
+    int code = MH_OK;
+    if (sibling->row_is_known && sibling->row.dst_uidvalidity == pass->dst_opened.uidvalidity)
+        code = job_load_items(pass->job, sibling->row.id, &rows, err);
+    if (code == MH_OK)
+        code = add_known(pass, &rows, err);
     mh_state_items_done(&rows);
     if (code != MH_OK || sibling->n_todo == 0)
         return code;

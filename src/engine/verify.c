@@ -297,20 +297,6 @@ static void folder_done(struct check_folder *f)
 
 /* --- folders ----------------------------------------------------------------------------------------------------- */
 
-struct load {
-    struct job *job;
-    uint32_t folder;
-    struct mh_state_items *out;
-    struct mh_err err;
-    int code;
-};
-
-static void load_items(void *arg)
-{
-    struct load *l = arg;
-    l->code = mh_state_items(l->job->run->cfg->state, l->folder, l->out, &l->err);
-}
-
 /* True when another entry of the mapping leads into the same target folder: then what is extra for one may
  * belong to the other. */
 static bool is_shared_target(const struct job *job, const struct mh_engine_map_entry *e)
@@ -321,16 +307,6 @@ static bool is_shared_target(const struct job *job, const struct mh_engine_map_e
             return true;
     }
     return false;
-}
-
-static int load_rows_of(struct job *job, uint32_t folder, struct mh_state_items *out,
-                        struct mh_err *err)
-{
-    struct load l = {.job = job, .folder = folder, .out = out};
-    mh_offload(load_items, &l);
-    if (l.code != MH_OK)
-        *err = l.err;
-    return l.code;
 }
 
 /* What the state says was carried here from another source folder does not serve this one's twins. */
@@ -346,7 +322,7 @@ static int take_siblings(struct check_folder *f, struct mh_err *err)
         if (!row || row->dst_uidvalidity != f->dst.uidvalidity)
             continue;
         struct mh_state_items rows = {0};
-        code = load_rows_of(job, row->id, &rows, err);
+        code = job_load_items(job, row->id, &rows, err);
         for (size_t r = 0; code == MH_OK && r < rows.n; r++) {
             const struct mh_item *t =
                 rows.v[r].dst_uid ? mh_scan_find(&f->dst.scan, rows.v[r].dst_uid) : NULL;
@@ -377,7 +353,7 @@ static int verify_folder(struct check_folder *f, struct mh_session *src, struct 
     /* UIDs of another UIDVALIDITY name other messages. */
     if (code == MH_OK && row && row->src_uidvalidity == f->src.uidvalidity &&
         row->dst_uidvalidity == f->dst.uidvalidity)
-        code = load_rows_of(job, row->id, &f->known, err);
+        code = job_load_items(job, row->id, &f->known, err);
     if (code == MH_OK)
         code = take_siblings(f, err);
     f->match = code == MH_OK ? mh_zalloc(f->src.scan.n * sizeof *f->match) : NULL;

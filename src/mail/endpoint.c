@@ -109,17 +109,6 @@ static const char *part_find(struct part p, char c)
     return p.len ? memchr(p.s, c, p.len) : NULL;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 /* P without its percent escapes into *OUT; WHAT names it in the messages. */
 static int decode(struct part p, const char *what, char **out, struct mh_err *err)
 {
@@ -128,8 +117,8 @@ static int decode(struct part p, const char *what, char **out, struct mh_err *er
     for (size_t i = 0; i < p.len && rc == 0; i++) {
         char c = p.s[i];
         if (c == '%') {
-            int high = i + 2 < p.len ? hex_value(p.s[i + 1]) : -1;
-            int low = i + 2 < p.len ? hex_value(p.s[i + 2]) : -1;
+            int high = i + 2 < p.len ? mh_hex_value(p.s[i + 1]) : -1;
+            int low = i + 2 < p.len ? mh_hex_value(p.s[i + 2]) : -1;
             bool ok = high >= 0 && low >= 0;
             c = (char)(ok ? high * 16 + low : '%');
             if (!ok)
@@ -174,7 +163,7 @@ static int parse_user(struct part p, struct mh_endpoint *out, struct mh_err *err
 
 static bool host_char_ok(char c, bool is_ipv6)
 {
-    if (hex_value(c) >= 0 || c == '.')
+    if (mh_hex_value(c) >= 0 || c == '.')
         return true;
     if (is_ipv6)
         return c == ':';
@@ -288,9 +277,9 @@ static int param_pin(struct mh_endpoint *e, char *value, struct mh_err *err)
     for (const char *p = value + (ok ? strlen("sha256:") : 0); ok && *p; p++) {
         if (*p == ':')
             continue;
-        ok = n < 64 && hex_value(*p) >= 0;
+        ok = n < 64 && mh_hex_value(*p) >= 0;
         if (ok)
-            hex[n++] = "0123456789abcdef"[hex_value(*p)];
+            hex[n++] = "0123456789abcdef"[mh_hex_value(*p)];
     }
     if (!ok || n != 64)
         return USAGE(err,

@@ -18,24 +18,6 @@
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
-static int escape_value(const char *s, size_t len)
-{
-    if (len < 3 || s[0] != '%' || hex_value(s[1]) < 0 || hex_value(s[2]) < 0)
-        return -1;
-    return hex_value(s[1]) * 16 + hex_value(s[2]);
-}
-
 static bool is_extension(const char *s, size_t len, const char *extension)
 {
     size_t want = strlen(extension);
@@ -57,7 +39,7 @@ static bool needs_escape(const char *raw, size_t len, size_t i, size_t seq,
         return true;
     if (naming->no_trailing_dot && i + 1 == len && (c == '.' || c == ' '))
         return true;
-    return escape_value(raw + i, len - i) >= 0;
+    return mh_escape_value(raw + i, len - i) >= 0;
 }
 
 bool mh_file_name_encode(struct mh_buf *b, const char *raw, size_t len,
@@ -91,7 +73,7 @@ void mh_file_name_decode(struct mh_buf *b, const char *name, size_t len,
     struct mh_buf again = MH_BUF_INIT;
     size_t start = b->len;
     for (size_t i = 0; i < len;) {
-        int octet = escape_value(name + i, len - i);
+        int octet = mh_escape_value(name + i, len - i);
         mh_buf_addc(b, octet < 0 ? name[i] : (char)octet);
         i += octet < 0 ? 1 : 3;
     }

@@ -3,34 +3,13 @@
 
 #include <string.h>
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
-/* The octet that S, a "%XX", stands for; -1 when it is none. */
-static int escape_value(const char *s, size_t len)
-{
-    if (len < 3 || s[0] != '%')
-        return -1;
-    int high = hex_value(s[1]);
-    int low = hex_value(s[2]);
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
 void mh_path_add_component(struct mh_buf *b, const char *raw, size_t len)
 {
     for (size_t i = 0; i < len;) {
         unsigned char c = (unsigned char)raw[i];
         size_t seq = mh_utf8_seq(raw + i, len - i);
         bool as_is = seq > 1 || (seq == 1 && c >= 0x20 && c != 0x7f && c != '/' &&
-                                 escape_value(raw + i, len - i) < 0);
+                                 mh_escape_value(raw + i, len - i) < 0);
         if (as_is)
             mh_buf_add(b, raw + i, seq);
         else
@@ -47,7 +26,7 @@ bool mh_path_next(const char **cursor, struct mh_buf *b)
         return false;
     size_t len = strcspn(s, "/");
     for (size_t i = 0; i < len;) {
-        int octet = escape_value(s + i, len - i);
+        int octet = mh_escape_value(s + i, len - i);
         mh_buf_addc(b, octet < 0 ? s[i] : (char)octet);
         i += octet < 0 ? 1 : 3;
     }

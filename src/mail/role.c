@@ -49,26 +49,6 @@ enum mh_role mh_role_parse(const char *name, size_t len)
 
 /* --- guessing --------------------------------------------------------------------------------- */
 
-/* The next character of *S, UTF-8; an invalid octet stands for itself above all characters. */
-static uint32_t next_char(const char **s, const char *end)
-{
-    const unsigned char *p = (const unsigned char *)*s;
-    size_t len = mh_utf8_seq(*s, (size_t)(end - *s));
-    *s += len ? len : 1;
-    switch (len) {
-    case 1:
-        return p[0];
-    case 2:
-        return (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
-    case 3:
-        return (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-    case 4:
-        return (p[0] & 0x07u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
-    default:
-        return 0x110000u + p[0];
-    }
-}
-
 /* Case folding as far as the table's languages need it, from the Unicode charts. */
 static const struct fold_range {
     uint32_t first, last;
@@ -116,7 +96,7 @@ static bool names_equal(const char *a, const char *b)
     const char *a_end = a + strlen(a);
     const char *b_end = b + strlen(b);
     while (a < a_end && b < b_end)
-        if (fold_char(next_char(&a, a_end)) != fold_char(next_char(&b, b_end)))
+        if (fold_char(mh_utf8_next(&a, a_end)) != fold_char(mh_utf8_next(&b, b_end)))
             return false;
     return a == a_end && b == b_end;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "net/trust_priv.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/task.h"
 #include "net/tls_priv.h"
 
@@ -128,21 +128,13 @@ static void make_ctx(void *arg)
     }
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool parse_pin(const char *hex, unsigned char pin[MH_SHA256_BYTES])
 {
     if (strlen(hex) != 2 * MH_SHA256_BYTES)
         return false;
     for (size_t i = 0; i < MH_SHA256_BYTES; i++) {
-        int high = hex_value(hex[2 * i]);
-        int low = hex_value(hex[2 * i + 1]);
+        int high = mh_hex_value(hex[2 * i]);
+        int low = mh_hex_value(hex[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         pin[i] = (unsigned char)(high << 4 | low);

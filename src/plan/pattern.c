@@ -33,25 +33,6 @@ struct walk {
     bool failed; /* memory */
 };
 
-uint32_t plan_next_point(const char **s, const char *end)
-{
-    const unsigned char *p = (const unsigned char *)*s;
-    size_t len = mh_utf8_seq(*s, (size_t)(end - *s));
-    *s += len ? len : 1;
-    switch (len) {
-    case 1:
-        return p[0];
-    case 2:
-        return (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
-    case 3:
-        return (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-    case 4:
-        return (p[0] & 0x07u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
-    default:
-        return 0x110000u + p[0];
-    }
-}
-
 static bool is_in_set(const struct plan_pattern *p, size_t number, uint32_t c)
 {
     const struct plan_set *set = &p->sets[number];
@@ -94,7 +75,7 @@ static bool take(const struct walk *w, const struct plan_inst *inst, uint32_t *p
     const char *at = w->text + *place;
     if (*place == w->len)
         return false;
-    uint32_t c = plan_next_point(&at, w->text + w->len);
+    uint32_t c = mh_utf8_next(&at, w->text + w->len);
     *place = (uint32_t)(at - w->text);
     if (inst->op == PLAN_OP_CHAR)
         return c == inst->x;

@@ -137,11 +137,11 @@ static bool parse_member(struct parser *p)
         return false;
     }
     const char *end = p->at + strlen(p->at);
-    uint32_t first = plan_next_point(&p->at, end);
+    uint32_t first = mh_utf8_next(&p->at, end);
     uint32_t last = first;
     if (p->at[0] == '-' && p->at[1] && p->at[1] != ']') {
         p->at++;
-        last = plan_next_point(&p->at, end);
+        last = mh_utf8_next(&p->at, end);
     }
     if (last < first) {
         (void)refuse(p, "a range in brackets runs backwards");
@@ -231,7 +231,7 @@ static int parse_part(struct parser *p)
         p->at++;
         return add_leaf(p, PLAN_OP_END, 0);
     default:
-        return add_leaf(p, PLAN_OP_CHAR, plan_next_point(&p->at, p->at + strlen(p->at)));
+        return add_leaf(p, PLAN_OP_CHAR, mh_utf8_next(&p->at, p->at + strlen(p->at)));
     }
 }
 

@@ -75,8 +75,4 @@ int plan_pattern_fits(const struct plan_pattern *p, const char *text, bool *fits
                       struct plan_span spans[PLAN_PATTERN_GROUPS],
                       struct mh_err *err) MH_MUST_CHECK;
 
-/* The code point at *S (a byte that is no UTF-8 stands for itself above all); moves *S behind
- * it. */
-uint32_t plan_next_point(const char **s, const char *end);
-
 #endif
