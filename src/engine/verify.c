@@ -132,36 +132,55 @@ static void match_by_state(struct check_folder *f)
     }
 }
 
+/* How much must agree. Twins go by date and flags first: which is which shows in these only. */
+enum likeness { LIKE_TWINS, LIKE_EXACT, LIKE_CANONICAL };
+
 struct digest_ref {
     const struct mh_digest *digest;
+    int64_t date; /* 0 unless LIKE_TWINS; flags likewise */
+    uint8_t flags;
     size_t index;
 };
+
+static int compare_ref(const struct digest_ref *x, const struct digest_ref *y)
+{
+    int c = memcmp(x->digest, y->digest, sizeof *x->digest);
+    if (c == 0)
+        c = x->date < y->date ? -1 : x->date > y->date;
+    return c != 0 ? c : (int)x->flags - (int)y->flags;
+}
 
 static int order_ref(const void *a, const void *b)
 {
     const struct digest_ref *x = a;
     const struct digest_ref *y = b;
-    int c = memcmp(x->digest, y->digest, sizeof *x->digest);
+    int c = compare_ref(x, y);
     if (c != 0)
         return c;
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static size_t list_open(const struct side *side, const size_t *match, bool is_canonical,
+static size_t list_open(const struct side *side, const size_t *match, enum likeness like,
                         struct digest_ref *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < side->scan.n; i++) {
         bool open = match ? match[i] == 0 : !side->is_taken[i];
-        if (open && side->contents[i].is_ok)
-            out[n++] = (struct digest_ref){
-                is_canonical ? &side->contents[i].canonical : &side->contents[i].exact, i};
+        if (!open || !side->contents[i].is_ok)
+            continue;
+        const struct mh_item *item = &side->scan.items[i];
+        const struct content *c = &side->contents[i];
+        out[n++] = (struct digest_ref){
+            .digest = like == LIKE_CANONICAL ? &c->canonical : &c->exact,
+            .date = like == LIKE_TWINS && item->date.is_set ? item->date.unix_s : 0,
+            .flags = like == LIKE_TWINS ? item->flags : 0,
+            .index = i};
     }
     qsort(out, n, sizeof *out, order_ref);
     return n;
 }
 
-static int match_by_digest(struct check_folder *f, bool is_canonical, struct mh_err *err)
+static int match_by_digest(struct check_folder *f, enum likeness like, struct mh_err *err)
 {
     struct digest_ref *s = mh_alloc(f->src.scan.n * sizeof *s);
     struct digest_ref *t = mh_alloc(f->dst.scan.n * sizeof *t);
@@ -170,10 +189,10 @@ static int match_by_digest(struct check_folder *f, bool is_canonical, struct mh_
         mh_free(t);
         return mh_err_nomem(err);
     }
-    size_t ns = list_open(&f->src, f->match, is_canonical, s);
-    size_t nt = list_open(&f->dst, NULL, is_canonical, t);
+    size_t ns = list_open(&f->src, f->match, like, s);
+    size_t nt = list_open(&f->dst, NULL, like, t);
     for (size_t i = 0, j = 0; i < ns && j < nt;) {
-        int c = memcmp(s[i].digest, t[j].digest, sizeof *s[i].digest);
+        int c = compare_ref(&s[i], &t[j]);
         if (c == 0)
             take(f, s[i].index, t[j].index);
         i += c <= 0;
@@ -362,9 +381,8 @@ static int verify_folder(struct check_folder *f, struct mh_session *src, struct 
     if (code != MH_OK)
         return code;
     match_by_state(f);
-    code = match_by_digest(f, false, err);
-    if (code == MH_OK)
-        code = match_by_digest(f, true, err);
+    for (enum likeness like = LIKE_TWINS; code == MH_OK && like <= LIKE_CANONICAL; like++)
+        code = match_by_digest(f, like, err);
     if (code != MH_OK)
         return code;
     compare_all(f);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/task.h"
 #include "net/dial_priv.h"
@@ -69,11 +70,24 @@ struct question {
     int sys_errno;
 };
 
+/* RFC 6761, 6.3: localhost and what is below it is this machine, whether or not anybody knows the name. */
+static bool is_localhost(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t len = strlen(host);
+    size_t want = sizeof name - 1;
+    if (len < want || strcasecmp(host + len - want, name) != 0)
+        return false;
+    return len == want || host[len - want - 1] == '.';
+}
+
 static void ask(void *arg)
 {
     struct question *q = arg;
     q->code = lookup_fn(q->host, q->service, &q->hints, &q->list);
     q->sys_errno = errno;
+    if (q->code != 0 && is_localhost(q->host))
+        q->code = lookup_fn(NULL, q->service, &q->hints, &q->list); /* the loopback addresses */
 }
 
 static int explain(const struct question *q, struct mh_err *err)

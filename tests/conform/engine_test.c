@@ -1014,6 +1014,28 @@ Test(engine, verify_names_what_is_dropped_doubled_changed_and_reflagged)
     haul_close(h);
 }
 
+/* Twins that lie at the target in another order: which is which shows in date and flags. */
+Test(engine, verify_without_a_state_tells_twins_by_date_and_flags)
+{
+    static const uint8_t flags[] = {MH_SEEN, MH_FLAGGED, 0};
+    struct haul *h = open_one();
+    struct mh_verify_result v;
+    struct bytes twin = bytes_message(900, 1);
+    for (size_t i = 0; i < 3; i++) {
+        (void)put("src0", "INBOX", &twin, 1000000000, flags[i], "");
+        (void)put("dst0", "INBOX", &twin, 1000000000, flags[2 - i], "");
+        (void)put("src0", "INBOX", &twin, 1000000000 + (int64_t)i, MH_ANSWERED, "");
+        (void)put("dst0", "INBOX", &twin, 1000000002 - (int64_t)i, MH_ANSWERED, "");
+    }
+    ASSERT_OK(mh_engine_verify(&h->cfg, &v, &err));
+    cr_assert_eq(v.counts.exact, 6u);
+    cr_assert_eq(v.counts.flags, 0u);
+    cr_assert_eq(v.counts.dates, 0u);
+    mh_verify_result_done(&v);
+    bytes_free(&twin);
+    haul_close(h);
+}
+
 /* One message at the target does not stand for two twins that were carried into one folder. */
 Test(engine, verify_of_two_folders_in_one_names_a_dropped_twin)
 {

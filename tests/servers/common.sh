@@ -322,7 +322,7 @@ process_sockets() {
 owns_listener() {
     local inode
     inode=$(listener_inode "$2")
-    [[ -n $inode ]] && process_sockets "$1" | grep -qx "$inode"
+    [[ -n $inode ]] && process_sockets "$1" | grep -x "$inode" >/dev/null # -q would end it by SIGPIPE
 }
 
 # wait_listening LEADER PORT: returns 0 when that leader listens there and, for IMAP in the clear,

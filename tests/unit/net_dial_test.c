@@ -155,6 +155,40 @@ Test(dial, addresses_in_the_order_of_rfc_8305)
     }
 }
 
+/* A machine without a hosts file: only a question without a name has an answer. */
+static int lookup_nobody(const char *host, const char *service, const struct addrinfo *hints,
+                         struct addrinfo **out)
+{
+    return host ? EAI_NONAME : getaddrinfo(NULL, service, hints, out);
+}
+
+Test(dial, localhost_needs_no_resolver)
+{
+    static const struct {
+        const char *host;
+        bool is_known;
+    } cases[] = {{"localhost", true},
+                 {"LocalHost", true},
+                 {"imap.localhost", true},
+                 {"notlocalhost", false},
+                 {"localhost.example.org", false},
+                 {"host", false}};
+    mh_resolve_set_lookup(lookup_nobody, freeaddrinfo);
+    for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
+        struct mh_addrs addrs = {0};
+        struct mh_err err;
+        int rc = mh_resolve(cases[i].host, 993, &addrs, &err);
+        cr_expect_eq(rc == MH_OK, cases[i].is_known, "%s", cases[i].host);
+        for (size_t k = 0; rc == MH_OK && k < addrs.n; k++) {
+            char host[64];
+            cr_assert_eq(getnameinfo((struct sockaddr *)&addrs.list[k].sa, addrs.list[k].len, host,
+                                     sizeof host, NULL, 0, NI_NUMERICHOST),
+                         0);
+            cr_expect(strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0, "%s", host);
+        }
+    }
+}
+
 static const struct {
     int code;
     int rc;
