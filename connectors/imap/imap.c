@@ -61,6 +61,7 @@ const struct mh_connector mh_imap = {
     .plan_name = imap_plan_name,
     .subscribe = imap_subscribe,
     .scan = imap_scan,
+    .scan_uids = imap_scan_uids,
     .fetch = imap_fetch,
     .append_open = imap_append_open,
     .append_begin = imap_append_begin,

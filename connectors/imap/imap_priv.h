@@ -528,6 +528,8 @@ int imap_subscribe(struct mh_session *s, const struct mh_folder *folder, struct 
 int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_write,
                 struct mh_opened *out, struct mh_err *err);
 int imap_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, struct mh_err *err);
+int imap_scan_uids(struct mh_session *s, const uint64_t *uids, size_t n, struct mh_scan *out,
+                   struct mh_err *err);
 int imap_fetch(struct mh_session *s, const struct mh_item *const *items, size_t n,
                struct mh_sink *sink, struct mh_err *err);
 int imap_append_open(struct mh_session *s, const struct mh_folder *folder,

@@ -446,18 +446,18 @@ static int uid_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The metadata once more, for these alone. A refusal here is no error: a message that the server
- * cannot describe is listed by its UID, and its fetch will say what is wrong with it. */
-static int scan_uids(struct mh_session *s, struct scanning *c, struct mh_err *err)
+/* The metadata of N messages. A refusal is no error: what the server cannot describe is missing. */
+static int list_uids(struct mh_session *s, struct scanning *c, const uint64_t *uids, size_t n_uids,
+                     struct mh_err *err)
 {
     int rc = MH_OK;
-    for (size_t i = 0; i < c->n_uids && rc == MH_OK;) {
-        size_t n = imap_uid_chunk(c->uids + i, c->n_uids - i);
+    for (size_t i = 0; i < n_uids && rc == MH_OK;) {
+        size_t n = imap_uid_chunk(uids + i, n_uids - i);
         struct imap_cmd *cmd = NULL;
         rc = imap_cmd_start(s, "UID FETCH ", &cmd, err);
         if (rc)
             return rc;
-        mh_cmd_uid_set(&cmd->text, c->uids + i, n);
+        mh_cmd_uid_set(&cmd->text, uids + i, n);
         mh_cmd_raw(&cmd->text, scan_items(s));
         cmd->untagged = take_item;
         cmd->ctx = c;
@@ -468,6 +468,29 @@ static int scan_uids(struct mh_session *s, struct scanning *c, struct mh_err *er
         i += n;
     }
     mh_scan_finish(c->out);
+    return rc;
+}
+
+int imap_scan_uids(struct mh_session *s, const uint64_t *uids, size_t n, struct mh_scan *out,
+                   struct mh_err *err)
+{
+    struct scanning c = {.out = out, .keywords = MH_BUF_INIT};
+    struct imap_cmd *noop = NULL;
+    int rc = imap_reopen(s, IMAP_ACCESS_NONE, err);
+    if (rc == MH_OK)
+        rc = send_noop(s, &noop, err);
+    if (rc == MH_OK)
+        rc = list_uids(s, &c, uids, n, err);
+    imap_cmd_done(noop);
+    mh_buf_done(&c.keywords);
+    return rc;
+}
+
+/* The metadata once more, for these alone: a message that the server cannot describe is listed by its
+ * UID, and its fetch will say what is wrong with it. */
+static int scan_missing(struct mh_session *s, struct scanning *c, struct mh_err *err)
+{
+    int rc = list_uids(s, c, c->uids, c->n_uids, err);
     for (size_t i = 0; i < c->n_uids && rc == MH_OK; i++) {
         const struct mh_item bare = {.uid = c->uids[i]};
         if (!mh_scan_find(c->out, bare.uid))
@@ -485,7 +508,7 @@ static int complete(struct mh_session *s, struct scanning *c, struct mh_err *err
     int rc = search_all(s, c, err);
     if (rc == MH_OK && c->n_uids > 0) {
         qsort(c->uids, c->n_uids, sizeof *c->uids, uid_order);
-        rc = scan_uids(s, c, err);
+        rc = scan_missing(s, c, err);
     }
     if (rc == MH_OK && c->out->n > before)
         mh_log(&s->log, MH_LOG_DEBUG, "%zu messages were not in the server's own list",

@@ -148,6 +148,7 @@ struct todo {
     uint8_t owner;    /* TAKEN, FLIGHT: the lane in whose hands it is */
     bool is_new;      /* DONE by this pass's own sending */
     bool is_odd;      /* has bytes that servers are known to change */
+    bool is_seen;     /* looked back at */
     uint64_t dst_uid; /* once DONE; 0 when the target does not say */
     uint64_t octets;  /* as sent */
 };
@@ -388,8 +389,10 @@ int keep_close(struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 void keep_abort(struct lane *lane);
 
 /* lookback.c */
-/* What the target made of the messages it took, itemised. */
-int look_back(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* What the target made of the messages it took, itemised: of those that LANE has sent, or of all that nobody has
+ * looked back at. */
+int look_back(struct pass *pass, struct lane *lane, bool own_only,
+              struct mh_err *err) MH_MUST_CHECK;
 
 /* match.c */
 /* Finds by content which of the pass's open items are at the target from UID FROM on; marks them DONE. */

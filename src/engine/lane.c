@@ -821,6 +821,8 @@ static int work_on_pass(struct lane *lane, struct mh_err *err)
     }
     if (code == MH_OK && pass->phase == PASS_COPYING)
         code = carry(lane, err);
+    if (code == MH_OK && pass->lanes > 1 && !pass->is_matching)
+        code = look_back(pass, lane, true, err);
     if (code != MH_OK && lane->in_flight)
         close_sessions(lane); /* their verdicts belong to this pass */
     flying(lane, false);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A look back at what the target has made of the messages it took: one listing of the window for size, date,
+ * A look back at what the target has made of the messages it took: each lane lists those that it has sent for size, date,
  * flags and keywords, and the content of those few whose bytes servers are known to change (NUL, 8-bit header,
  * another size). What is not as it was sent is itemised; the message stays copied.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/engine_priv.h"
@@ -93,18 +94,28 @@ static int look_closer(struct pass *pass, struct lane *lane, const struct looks 
     return code;
 }
 
-static int compare_all(struct pass *pass, struct lane *lane, const struct mh_scan *scan,
+enum { ANY_OWNER = -1 };
+
+/* Sent by OWNER (or anybody), its UID known, not looked back at yet. */
+static bool is_due(const struct todo *t, int owner)
+{
+    return t->status == TODO_DONE && t->is_new && !t->is_seen && t->dst_uid != 0 &&
+           (owner == ANY_OWNER || t->owner == owner);
+}
+
+static int compare_all(struct pass *pass, struct lane *lane, const struct mh_scan *scan, int owner,
                        struct mh_err *err)
 {
     struct looks l = {.there = mh_alloc(pass->n_todo * sizeof(struct mh_item *)),
                       .todo = mh_alloc(pass->n_todo * sizeof *l.todo)};
     int code = l.there && l.todo ? MH_OK : mh_err_nomem(err);
     for (size_t i = 0; code == MH_OK && i < pass->n_todo; i++) {
-        const struct todo *t = &pass->todo[i];
-        if (t->status != TODO_DONE || !t->is_new || t->dst_uid == 0)
+        struct todo *t = &pass->todo[i];
+        if (!is_due(t, owner))
             continue;
         const struct mh_item *s = &pass->scan.items[t->item];
         const struct mh_item *there = mh_scan_find(scan, t->dst_uid);
+        t->is_seen = true;
         if (!there) {
             note(pass, i, "gone-at-target", "the target took it and does not list it any more");
             continue;
@@ -123,19 +134,50 @@ static int compare_all(struct pass *pass, struct lane *lane, const struct mh_sca
     return code;
 }
 
-int look_back(struct pass *pass, struct lane *lane, struct mh_err *err)
+static int order_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The target's list of what is due. */
+static int list_due(struct pass *pass, struct lane *lane, int owner, size_t n_due,
+                    struct mh_scan *out, struct mh_err *err)
+{
+    const struct mh_connector *tc = pass->job->tc;
+    size_t n = 0;
+    if (!tc->scan_uids)
+        return tc->scan(lane->dst, pass->window, out, err);
+    uint64_t *uids = mh_alloc(n_due * sizeof *uids);
+    if (!uids)
+        return mh_err_nomem(err);
+    for (size_t i = 0; i < pass->n_todo; i++) {
+        if (is_due(&pass->todo[i], owner))
+            uids[n++] = pass->todo[i].dst_uid;
+    }
+    qsort(uids, n, sizeof *uids, order_u64);
+    int code = tc->scan_uids(lane->dst, uids, n, out, err);
+    mh_free(uids);
+    return code;
+}
+
+int look_back(struct pass *pass, struct lane *lane, bool own_only, struct mh_err *err)
 {
     struct mh_scan scan;
-    bool wanted = false;
-    for (size_t i = 0; i < pass->n_todo && !wanted; i++)
-        wanted = pass->todo[i].status == TODO_DONE && pass->todo[i].is_new;
-    if (!wanted || !lane->dst || (pass->job->tc->flags & MH_IS_LOCAL))
+    int owner = own_only ? (int)lane->number : ANY_OWNER;
+    size_t n_due = 0;
+    for (size_t i = 0; i < pass->n_todo; i++)
+        n_due += is_due(&pass->todo[i], owner);
+    bool is_possible = lane->dst && !(pass->job->tc->flags & MH_IS_LOCAL) &&
+                       (!own_only || pass->job->tc->scan_uids);
+    if (n_due == 0 || !is_possible)
         return MH_OK;
     int code = mh_scan_init(&scan, err);
     if (code == MH_OK)
-        code = pass->job->tc->scan(lane->dst, pass->window, &scan, err);
+        code = list_due(pass, lane, owner, n_due, &scan, err);
     if (code == MH_OK)
-        code = compare_all(pass, lane, &scan, err);
+        code = compare_all(pass, lane, &scan, owner, err);
     mh_scan_done(&scan);
     return code;
 }

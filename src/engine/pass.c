@@ -251,7 +251,7 @@ void pass_finish(struct pass *pass, struct lane *lane)
     int code = pass->phase == PASS_COPYING && lane->dst ? find_uids(pass, lane, &err) : MH_OK;
     size_t open = pass->n_todo - count_status(pass, TODO_DONE) - count_status(pass, TODO_CLOSED);
     if (code == MH_OK && pass->phase == PASS_COPYING)
-        code = look_back(pass, lane, &err);
+        code = look_back(pass, lane, false, &err);
     if (code == MH_OK && pass->phase == PASS_COPYING && open == 0) {
         if (pass->job->tc->flags & MH_UIDS_ASCEND)
             pass->row.target_uidnext = accounted_uidnext(pass);

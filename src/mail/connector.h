@@ -146,6 +146,9 @@ struct mh_connector {
     /* --- reading the selected folder --- */
     /* Metadata of all messages with uid >= FROM, into OUT (initialised; finished by the call). */
     int (*scan)(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, struct mh_err *err);
+    /* Likewise of the N messages UIDS (ascending) alone; what is not there is left out. NULL: scan() must do. */
+    int (*scan_uids)(struct mh_session *s, const uint64_t *uids, size_t n, struct mh_scan *out,
+                     struct mh_err *err);
     /* The bodies of N items in their order, each exactly once begin…end or missed. */
     int (*fetch)(struct mh_session *s, const struct mh_item *const *items, size_t n,
                  struct mh_sink *sink, struct mh_err *err);
