@@ -154,7 +154,9 @@ static int mem_list(struct mh_session *s, bool with_status, struct mh_folders *o
     if (s->is_dead)
         return lost(s, err);
     lock(s);
-    int rc = list_locked(s, out, err);
+    int rc = s->store->options.refuse_list
+                 ? mh_err_set(err, MH_EMAILBOX, "mem", "the list is refused")
+                 : list_locked(s, out, err);
     unlock(s);
     mh_folders_sort(out);
     return rc;

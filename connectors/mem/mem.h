@@ -26,6 +26,7 @@ struct mh_mem_options {
     uint64_t quota_bytes;  /* 0 = none; above it messages get MH_ELATER, reason "quota" */
 
     /* how it fails; all counts start with the configuration */
+    bool refuse_list;          /* list() answers MH_EMAILBOX */
     uint64_t refuse_nth;       /* this message (1 = first) is refused, once; 0 = none */
     uint64_t refuse_octets;    /* each message of this length is refused; 0 = none */
     int refuse_code;           /* the verdict for both: MH_EITEM, MH_ELATER, … */

@@ -140,12 +140,14 @@ static void check_both(struct job *job, struct mh_check_mailbox *out, struct mh_
                        struct mh_session *dst)
 {
     struct mh_err err;
+    bool at_target = false;
     mh_err_reset(&err);
-    int code = job_map(job, src, dst, true, &err);
+    int code = job_map(job, src, dst, true, &at_target, &err);
     if (code == MH_OK) {
         look_at(job, src, job->sc, &job->src_folders, &out->source);
         look_at(job, dst, job->tc, &job->dst_folders, &out->target);
         code = look_at_names(job, dst, out, &err);
+        at_target = code != MH_OK;
     }
     uint64_t limit =
         job->mb->target->max_message ? job->mb->target->max_message : out->target.caps.append_limit;
@@ -154,7 +156,7 @@ static void check_both(struct job *job, struct mh_check_mailbox *out, struct mh_
     if (code == MH_OK && needs_sizes)
         code = measure_source(job, src, out, limit, &err);
     if (code != MH_OK)
-        out->source.err = err;
+        *(at_target ? &out->target.err : &out->source.err) = err;
 }
 
 static void look_alone(struct job *job, struct mh_session *s, const struct mh_connector *c,

@@ -283,9 +283,9 @@ int job_open_both(struct job *job, bool is_patient, struct mh_session **src,
 /* waits: the pause that WHY asks for, shown to people. MH_EMAILBOX when patience is over. */
 int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err) MH_MUST_CHECK;
 void job_moving(struct job *job); /* something was achieved: patience starts anew */
-/* Lists both sides and maps. */
+/* Lists both sides and maps. *AT_TARGET_OUT (may be NULL): what failed was the target's list. */
 int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, bool with_status,
-            struct mh_err *err) MH_MUST_CHECK;
+            bool *at_target_out, struct mh_err *err) MH_MUST_CHECK;
 void job_phase(struct job *job, enum mh_mailbox_phase phase);
 void job_event(struct job *job, const struct mh_event *ev);
 int job_set_up(struct job *job, struct mh_err *err) MH_MUST_CHECK;

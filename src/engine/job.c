@@ -243,7 +243,7 @@ static void list_target(void *arg)
 }
 
 static int list_both(struct job *job, struct mh_session *src, struct mh_session *dst,
-                     bool with_status, struct mh_err *err)
+                     bool with_status, bool *at_target_out, struct mh_err *err)
 {
     struct listing target = {.job = job, .dst = dst, .with_status = with_status};
     struct mh_task *task = NULL;
@@ -258,17 +258,21 @@ static int list_both(struct job *job, struct mh_session *src, struct mh_session 
     }
     if (target.code != MH_OK) {
         *err = target.err;
+        if (at_target_out)
+            *at_target_out = true;
         mh_err_at(err, "target, listing the folders");
     }
     return target.code;
 }
 
 int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, bool with_status,
-            struct mh_err *err)
+            bool *at_target_out, struct mh_err *err)
 {
     mh_folders_done(&job->src_folders);
     mh_folders_done(&job->dst_folders);
-    int code = list_both(job, src, dst, with_status, err);
+    if (at_target_out)
+        *at_target_out = false;
+    int code = list_both(job, src, dst, with_status, at_target_out, err);
     if (code != MH_OK)
         return code;
     mh_folders_guess_roles(&job->src_folders);

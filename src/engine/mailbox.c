@@ -315,7 +315,7 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
         code = job_open_both(job, true, &lane->src, &lane->dst, err);
     job_phase(job, MH_PHASE_LISTING);
     while (code == MH_OK) {
-        code = job_map(job, lane->src, lane->dst, true, err);
+        code = job_map(job, lane->src, lane->dst, true, NULL, err);
         if (code != MH_ERETRY && code != MH_ELATER)
             break;
         struct mh_err why = *err;

@@ -415,7 +415,7 @@ static int verify_mailbox(struct job *job, struct mh_verify_mailbox *out, struct
     int code = load_rows(job, err);
     mh_err_reset(err);
     if (code == MH_OK)
-        code = job_map(job, src, dst, true, err);
+        code = job_map(job, src, dst, true, NULL, err);
     if (code != MH_OK)
         return code;
     struct mh_progress *p = job->mb->progress;

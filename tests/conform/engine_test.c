@@ -958,6 +958,28 @@ Test(engine, a_dry_run_changes_nothing_at_the_target)
     haul_close(h);
 }
 
+/* --- check ---------------------------------------------------------------------------------------------------- */
+
+Test(engine, check_says_which_side_refuses_its_list)
+{
+    for (int target = 0; target < 2; target++) {
+        struct haul *h = open_one();
+        struct mh_check_result r;
+        struct mh_mem_options o;
+        fill_three_folders();
+        mh_mem_options_init(&o);
+        configure(target ? "src0" : "dst0", &o);
+        o.refuse_list = true;
+        configure(target ? "dst0" : "src0", &o);
+        ASSERT_OK(mh_engine_check(&h->cfg, &r, &err));
+        cr_assert_eq(r.n_mailboxes, 1u);
+        cr_expect_eq(r.mailboxes[0].target.err.code, target ? MH_EMAILBOX : MH_OK);
+        cr_expect_eq(r.mailboxes[0].source.err.code, target ? MH_OK : MH_EMAILBOX);
+        mh_check_result_done(&r);
+        haul_close(h);
+    }
+}
+
 /* --- verify --------------------------------------------------------------------------------------------------- */
 
 static void change_byte(const char *store, const char *path, uint64_t uid)
