@@ -94,7 +94,10 @@ static int look_closer(struct pass *pass, struct lane *lane, const struct looks 
     return code;
 }
 
-enum { ANY_OWNER = -1 };
+enum {
+    ANY_OWNER = -1,
+    RUN_MIN = 16, /* messages, on average: shorter ones make long commands of few messages each */
+};
 
 /* Sent by OWNER (or anybody), its UID known, not looked back at yet. */
 static bool is_due(const struct todo *t, int owner)
@@ -141,43 +144,52 @@ static int order_u64(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The target's list of what is due. */
-static int list_due(struct pass *pass, struct lane *lane, int owner, size_t n_due,
-                    struct mh_scan *out, struct mh_err *err)
+/* The UIDs at the target of what is due, ascending; *N_RUNS_OUT: how many stretches without a gap. */
+static int due_uids(const struct pass *pass, int owner, uint64_t **uids_out, size_t *n_out,
+                    size_t *n_runs_out, struct mh_err *err)
 {
-    const struct mh_connector *tc = pass->job->tc;
     size_t n = 0;
-    if (!tc->scan_uids)
-        return tc->scan(lane->dst, pass->window, out, err);
-    uint64_t *uids = mh_alloc(n_due * sizeof *uids);
+    uint64_t *uids = mh_alloc(pass->n_todo * sizeof *uids);
     if (!uids)
         return mh_err_nomem(err);
     for (size_t i = 0; i < pass->n_todo; i++) {
         if (is_due(&pass->todo[i], owner))
             uids[n++] = pass->todo[i].dst_uid;
     }
-    qsort(uids, n, sizeof *uids, order_u64);
-    int code = tc->scan_uids(lane->dst, uids, n, out, err);
-    mh_free(uids);
-    return code;
+    if (n)
+        qsort(uids, n, sizeof *uids, order_u64);
+    *n_runs_out = n > 0;
+    for (size_t i = 1; i < n; i++)
+        *n_runs_out += uids[i] != uids[i - 1] + 1;
+    *uids_out = uids;
+    *n_out = n;
+    return MH_OK;
 }
 
 int look_back(struct pass *pass, struct lane *lane, bool own_only, struct mh_err *err)
 {
+    const struct mh_connector *tc = pass->job->tc;
     struct mh_scan scan;
     int owner = own_only ? (int)lane->number : ANY_OWNER;
-    size_t n_due = 0;
-    for (size_t i = 0; i < pass->n_todo; i++)
-        n_due += is_due(&pass->todo[i], owner);
-    bool is_possible = lane->dst && !(pass->job->tc->flags & MH_IS_LOCAL) &&
-                       (!own_only || pass->job->tc->scan_uids);
-    if (n_due == 0 || !is_possible)
+    uint64_t *uids = NULL;
+    size_t n = 0;
+    size_t n_runs = 0;
+    if (!lane->dst || (tc->flags & MH_IS_LOCAL))
         return MH_OK;
-    int code = mh_scan_init(&scan, err);
-    if (code == MH_OK)
-        code = list_due(pass, lane, owner, n_due, &scan, err);
-    if (code == MH_OK)
-        code = compare_all(pass, lane, &scan, owner, err);
-    mh_scan_done(&scan);
+    int code = due_uids(pass, owner, &uids, &n, &n_runs, err);
+    if (code != MH_OK)
+        return code;
+    /* Batches of several lanes lie side by side; single messages lie mixed, and then it is the last lane's. */
+    bool by_uid = tc->scan_uids && n >= RUN_MIN * n_runs;
+    if (n > 0 && (by_uid || !own_only)) {
+        code = mh_scan_init(&scan, err);
+        if (code == MH_OK)
+            code = by_uid ? tc->scan_uids(lane->dst, uids, n, &scan, err)
+                          : tc->scan(lane->dst, pass->window, &scan, err);
+        if (code == MH_OK)
+            code = compare_all(pass, lane, &scan, owner, err);
+        mh_scan_done(&scan);
+    }
+    mh_free(uids);
     return code;
 }
