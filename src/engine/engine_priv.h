@@ -338,6 +338,8 @@ int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MU
 /* The folder open on both sides. */
 int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 int pass_write_row(struct pass *pass, bool complete, struct mh_err *err) MH_MUST_CHECK;
+/* For qsort() of target UIDs (uint64_t), ascending. */
+int order_uids(const void *a, const void *b);
 
 /* pass.c */
 void pass_finish(struct pass *pass, struct lane *lane);

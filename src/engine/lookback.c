@@ -137,13 +137,6 @@ static int compare_all(struct pass *pass, struct lane *lane, const struct mh_sca
     return code;
 }
 
-static int order_u64(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* The UIDs at the target of what is due, ascending; *N_RUNS_OUT: how many stretches without a gap. */
 static int due_uids(const struct pass *pass, int owner, uint64_t **uids_out, size_t *n_out,
                     size_t *n_runs_out, struct mh_err *err)
@@ -157,7 +150,7 @@ static int due_uids(const struct pass *pass, int owner, uint64_t **uids_out, siz
             uids[n++] = pass->todo[i].dst_uid;
     }
     if (n)
-        qsort(uids, n, sizeof *uids, order_u64);
+        qsort(uids, n, sizeof *uids, order_uids);
     *n_runs_out = n > 0;
     for (size_t i = 1; i < n; i++)
         *n_runs_out += uids[i] != uids[i - 1] + 1;

@@ -85,7 +85,7 @@ static int load_known(struct pass *pass, struct mh_state_items *known, struct mh
     return job_load_items(pass->job, row->id, known, err);
 }
 
-static int order_u64(const void *a, const void *b)
+int order_uids(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a;
     uint64_t y = *(const uint64_t *)b;
@@ -136,7 +136,7 @@ static int keep_known_uids(struct pass *pass, const struct mh_state_items *known
     for (struct pass *p = pass->sibling; code == MH_OK && p != pass; p = p->sibling)
         code = add_sibling(pass, p, err);
     if (code == MH_OK && pass->n_known)
-        qsort(pass->known, pass->n_known, sizeof *pass->known, order_u64);
+        qsort(pass->known, pass->n_known, sizeof *pass->known, order_uids);
     return code;
 }
 
