@@ -1150,8 +1150,11 @@ struct relay {
     unsigned n;
 };
 
-/* Messages on their way at most; and what was on its way at once before it is counted. */
-enum { RELAY_WINDOW = 40, RELAY_BURST = 128 };
+/* Messages on their way at most; what was on its way at once before it is counted; and rounds until
+ * one is quiet: how deep slabs, commands and queues get depends on how network and scheduler take turns,
+ * so a round may still add one or two of them. What is allocated for messages, be it for every
+ * hundredth, shows in every round. */
+enum { RELAY_WINDOW = 40, RELAY_BURST = 128, WARM_UP_ROUNDS = 8 };
 
 static int relay_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
                        struct mh_err *err)
@@ -1188,8 +1191,7 @@ static int relay_missed(struct mh_sink *s, const struct mh_item *item, const str
     return why->code;
 }
 
-/* Everything that is kept for later (slabs, commands, batches, queues) is as deep now as it can get
- * in relay_all(), however the network and the scheduler take turns. */
+/* More on its way at once than relay_all() ever has. */
 static void relay_burst(struct world *w, struct mh_session *to)
 {
     const struct mh_append like = {.keywords = "", .date = {1000000000, 0, true}};
@@ -1239,13 +1241,17 @@ static void run_relay(struct world *w)
         items[i] = &scan.items[i];
     MUST(w, mh_imap.append_open(to, &inbox, &w->verdicts, &w->err) == 0);
     relay_burst(w, to);
-    relay_all(w, from, to, items, scan.n);
     uint64_t copied = mh_slab_copied_bytes();
-    uint64_t calls = mh_mem_calls();
-    relay_all(w, from, to, items, scan.n);
+    unsigned rounds = 0;
+    uint64_t calls = 0;
+    do {
+        uint64_t before = mh_mem_calls();
+        relay_all(w, from, to, items, scan.n);
+        calls = mh_mem_calls() - before;
+    } while (calls > 0 && ++rounds < WARM_UP_ROUNDS);
     cr_expect_eq(mh_slab_copied_bytes(), copied, "message bytes were copied");
-    cr_expect_eq(mh_mem_calls(), calls, "%llu allocations for %u messages",
-                 (unsigned long long)(mh_mem_calls() - calls), (unsigned)MESSAGES);
+    cr_expect_eq(calls, 0, "%llu allocations for %u messages even in round %u",
+                 (unsigned long long)calls, (unsigned)MESSAGES, rounds);
     mh_scan_done(&scan);
     mh_imap.close(from);
     mh_imap.close(to);
