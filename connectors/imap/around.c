@@ -65,10 +65,30 @@ int imap_quota(struct mh_session *s, struct mh_quota *out, struct mh_err *err)
 
 /* --- rights ----------------------------------------------------------------------------------- */
 
+struct acl {
+    struct mh_buf *lines; /* borrowed: the caller's */
+    unsigned n;
+    uint64_t n_left_out; /* above IMAP_AROUND_MAX_BYTES or IMAP_AROUND_MAX */
+};
+
+static void add_right(struct acl *acl, const struct mh_val *identifier, const struct mh_val *rights)
+{
+    if (acl->n == IMAP_AROUND_MAX ||
+        acl->lines->len + identifier->len + rights->len > IMAP_AROUND_MAX_BYTES) {
+        acl->n_left_out++;
+        return;
+    }
+    acl->n++;
+    mh_buf_add(acl->lines, identifier->s, identifier->len);
+    mh_buf_addc(acl->lines, ' ');
+    if (rights->kind != MH_VAL_NIL)
+        mh_buf_add(acl->lines, rights->s, rights->len);
+    mh_buf_addc(acl->lines, '\n');
+}
+
 /* `ACL mailbox identifier rights identifier rights …` */
 static bool take_acl(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
-    struct mh_buf *lines = cmd->ctx;
     if (ev->type != MH_RESP_UNTAGGED || !mh_resp_is(ev->name, ev->name_len, "ACL"))
         return false;
     const struct mh_val *identifier = NULL;
@@ -77,11 +97,7 @@ static bool take_acl(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         if (!rights || rights->kind == MH_VAL_LIST || identifier->kind == MH_VAL_LIST ||
             identifier->len == 0 || memchr(identifier->s, '\n', identifier->len))
             break;
-        mh_buf_add(lines, identifier->s, identifier->len);
-        mh_buf_addc(lines, ' ');
-        if (rights->kind != MH_VAL_NIL)
-            mh_buf_add(lines, rights->s, rights->len);
-        mh_buf_addc(lines, '\n');
+        add_right(cmd->ctx, identifier, rights);
     }
     return true;
 }
@@ -96,12 +112,21 @@ int imap_acl_get(struct mh_session *s, const struct mh_folder *folder, struct mh
     if (rc)
         return rc;
     mh_cmd_string(&cmd->text, folder->native, strlen(folder->native));
+    struct acl acl = {.lines = lines_out};
     cmd->untagged = take_acl;
-    cmd->ctx = lines_out;
+    cmd->ctx = &acl;
     rc = imap_cmd_run(cmd, MH_EFOLDER, err);
     imap_cmd_done(cmd);
     if (rc == MH_OK && mh_buf_failed(lines_out))
         rc = mh_err_nomem(err);
+    if (rc == MH_OK && acl.n_left_out) {
+        rc = mh_err_set(err, MH_EITEM, "imap",
+                        "%llu rights are left out: a folder has %u with %u MiB at most",
+                        (unsigned long long)acl.n_left_out, IMAP_AROUND_MAX,
+                        IMAP_AROUND_MAX_BYTES >> 20);
+        if (err)
+            err->reason = "too-big";
+    }
     if (rc)
         mh_err_at(err, "folder %s", folder->path);
     return rc;

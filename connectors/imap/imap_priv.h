@@ -55,6 +55,13 @@
 #define IMAP_BACKOFF_MAX_MS       (24ll * 3600 * 1000)
 /* Asked of GETMETADATA (RFC 5464 MAXSIZE): colours, comments and filters are far smaller. */
 #define IMAP_METADATA_MAX_BYTES   (1u << 20)
+/* The annotations, or the rights, of one folder together, and how many: a server may send them
+ * without end. */
+#define IMAP_AROUND_MAX_BYTES     (4u << 20)
+#define IMAP_AROUND_MAX           4096
+/* A command whose answer is due and that brings neither messages nor list for this many time-outs is
+ * given up, whatever else the server talks about meanwhile: an hour by default. */
+#define IMAP_TALK_TIMEOUTS        60
 
 /* --- capabilities (caps.c) -------------------------------------------------------------------- */
 
@@ -414,6 +421,8 @@ struct mh_session {
     size_t fetch_states_cap;
     struct imap_append append;
     struct imap_counters counters;
+    bool was_useful;   /* since then the server has sent what was asked for, or taken what we sent */
+    int64_t useful_ms; /* mh_now_ms() of the read before that */
 };
 
 /* Connection, reader, greeting; not logged in. waits */

@@ -60,11 +60,18 @@ static bool is_role(const struct mh_session *s, const char *name, const char *va
  * in the caller's task behind the answer. */
 struct entries {
     struct mh_buf bytes;
+    unsigned n;
+    uint64_t n_left_out; /* above IMAP_AROUND_MAX_BYTES or IMAP_AROUND_MAX */
 };
 
 static void add_entry(struct entries *e, const struct mh_val *name, const struct mh_val *value)
 {
     size_t len = value->len;
+    if (e->n == IMAP_AROUND_MAX || e->bytes.len + name->len + len > IMAP_AROUND_MAX_BYTES) {
+        e->n_left_out++;
+        return;
+    }
+    e->n++;
     mh_buf_add(&e->bytes, name->s, name->len);
     mh_buf_addc(&e->bytes, '\0');
     mh_buf_add(&e->bytes, &len, sizeof len);
@@ -118,6 +125,23 @@ static int give_entries(const struct mh_session *s, const struct entries *e,
     return MH_OK;
 }
 
+/* What the server or we have left out for its size; 0: nothing. */
+static int left_out(const struct entries *e, const char *code, struct mh_err *err)
+{
+    int rc = MH_OK;
+    if (e->n_left_out)
+        rc = mh_err_set(err, MH_EITEM, "imap",
+                        "%llu annotations are left out: a folder has %u with %u MiB at most",
+                        (unsigned long long)e->n_left_out, IMAP_AROUND_MAX,
+                        IMAP_AROUND_MAX_BYTES >> 20);
+    else if (imap_code_is(code, strlen(code), "METADATA"))
+        rc = mh_err_set(err, MH_EITEM, "imap", "annotations above %u MiB are left out (%s)",
+                        IMAP_METADATA_MAX_BYTES >> 20, code);
+    if (rc && err)
+        err->reason = "too-big";
+    return rc;
+}
+
 int imap_metadata_get(struct mh_session *s, const struct mh_folder *folder,
                       int (*entry)(void *ctx, const char *name, const char *value, size_t len),
                       void *ctx, struct mh_err *err)
@@ -128,21 +152,22 @@ int imap_metadata_get(struct mh_session *s, const struct mh_folder *folder,
         rc = imap_cmd_start(s, "GETMETADATA ", &cmd, err);
     if (rc)
         return rc;
-    struct entries e = {MH_BUF_INIT};
+    struct entries e = {.bytes = MH_BUF_INIT};
+    char code[sizeof cmd->code];
     mh_cmd_rawf(&cmd->text, "(DEPTH infinity MAXSIZE %u) ", IMAP_METADATA_MAX_BYTES);
     mh_cmd_string(&cmd->text, folder->native, strlen(folder->native));
     mh_cmd_raw(&cmd->text, " (/private /shared)");
     cmd->untagged = take_metadata;
     cmd->ctx = &e;
     rc = imap_cmd_run(cmd, MH_EFOLDER, err);
-    if (rc == MH_OK && imap_code_is(cmd->code, strlen(cmd->code), "METADATA"))
-        mh_log(&s->log, MH_LOG_WARNING, "folder %s: annotations above %u bytes are left out: %s",
-               folder->path, IMAP_METADATA_MAX_BYTES, cmd->code);
+    memcpy(code, cmd->code, sizeof code);
     imap_cmd_done(cmd);
     if (rc == MH_OK && mh_buf_failed(&e.bytes))
         rc = mh_err_nomem(err);
     if (rc == MH_OK)
         rc = give_entries(s, &e, entry, ctx, err);
+    if (rc == MH_OK)
+        rc = left_out(&e, code, err);
     mh_buf_done(&e.bytes);
     if (rc)
         mh_err_at(err, "folder %s", folder->path);

@@ -179,6 +179,7 @@ void imap_cmd_launch(struct imap_cmd *cmd)
     else
         s->first = cmd;
     s->last = cmd;
+    s->was_useful = true; /* the time to answer begins */
     mh_wake_all(&s->work);
 }
 

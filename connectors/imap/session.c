@@ -107,6 +107,14 @@ static void alert(const struct mh_session *s, const struct mh_resp_event *ev)
            (int)MH_MIN(ev->text_len, (size_t)256), ev->text);
 }
 
+/* Data that may come a million times for one command, a limit of its own behind each. */
+static bool is_listing(const struct mh_resp_event *ev)
+{
+    return ev->type == MH_RESP_FETCH || mh_resp_is(ev->name, ev->name_len, "LIST") ||
+           mh_resp_is(ev->name, ev->name_len, "LSUB") ||
+           mh_resp_is(ev->name, ev->name_len, "STATUS");
+}
+
 static int tagged(struct mh_session *s, const struct mh_resp_event *ev, struct mh_err *err)
 {
     struct imap_cmd *cmd = s->first;
@@ -199,8 +207,10 @@ static void offer(struct mh_session *s, const struct mh_resp_event *ev)
 {
     bool is_used = ev->type == MH_RESP_UNTAGGED && session_data(s, ev);
     for (struct imap_cmd *cmd = s->first; cmd; cmd = cmd->next) {
-        if (cmd->untagged && !cmd->is_abandoned && cmd->untagged(cmd, ev))
+        if (cmd->untagged && !cmd->is_abandoned && cmd->untagged(cmd, ev)) {
+            s->was_useful = s->was_useful || is_listing(ev);
             return;
+        }
     }
     s->counters.ignored_data += !is_used;
 }
@@ -222,10 +232,13 @@ static int dispatch(struct mh_session *s, struct mh_resp_event *ev, struct mh_er
     case MH_RESP_BODY_BEGIN:
     case MH_RESP_BODY_DATA:
     case MH_RESP_BODY_END:
+        s->was_useful = true;
         imap_fetch_body(s, ev);
         return MH_OK;
     case MH_RESP_FETCH:
-        if (!imap_fetch_item(s, ev))
+        if (imap_fetch_item(s, ev))
+            s->was_useful = true;
+        else
             offer(s, ev);
         return MH_OK;
     case MH_RESP_UNTAGGED:
@@ -234,6 +247,7 @@ static int dispatch(struct mh_session *s, struct mh_resp_event *ev, struct mh_er
         offer(s, ev);
         return MH_OK;
     case MH_RESP_TAGGED:
+        s->was_useful = true;
         return tagged(s, ev, err);
     case MH_RESP_CONTINUE:
         return continuation(s, ev, err);
@@ -287,6 +301,24 @@ static bool answer_is_due(const struct mh_session *s)
            (s->first && s->first->is_sent);
 }
 
+/* A server that goes on talking, but of nothing that was asked for, is not waited for without end. */
+static int check_talk(struct mh_session *s, struct mh_err *err)
+{
+    int64_t now_ms = mh_now_ms();
+    if (s->was_useful || !answer_is_due(s) || mh_conn_is_held(s->conn)) {
+        s->was_useful = false;
+        s->useful_ms = now_ms;
+        return MH_OK;
+    }
+    if (now_ms - s->useful_ms <= IMAP_TALK_TIMEOUTS * s->env.timeout_ms)
+        return MH_OK;
+    (void)mh_err_set(err, MH_ERETRY, "imap",
+                     "for %lld s the server has sent everything but the answer",
+                     (long long)(IMAP_TALK_TIMEOUTS * s->env.timeout_ms / 1000));
+    err->reason = "timeout";
+    return MH_ERETRY;
+}
+
 /* A read that brings nothing for the time-out is the end, unless it is us who are slow: a message
  * of 150 MB takes its time to leave, and a source may stall in the middle of one. */
 static int read_slice(struct mh_session *s, struct mh_slice *out, struct mh_err *err)
@@ -297,7 +329,11 @@ static int read_slice(struct mh_session *s, struct mh_slice *out, struct mh_err 
             return imap_session_check(s, err);
         struct mh_conn *conn = s->conn;
         uint64_t out_before = mh_conn_info(conn)->bytes_out;
-        int rc = mh_conn_read_until(conn, mh_deadline_ms(timeout_ms), out, err);
+        int rc = check_talk(s, err);
+        if (rc)
+            return rc;
+        rc = mh_conn_read_until(conn, mh_deadline_ms(timeout_ms), out, err);
+        s->was_useful = s->was_useful || s->is_dead || mh_conn_info(conn)->bytes_out != out_before;
         if (rc != MH_ETIMEOUT)
             return rc;
         /* Our own rate limit holding the line is no silence of the server's. */
@@ -434,6 +470,7 @@ int imap_session_open(const struct mh_endpoint *ep, const struct mh_env *env,
     s->log = (struct mh_log){env->log, env->is_source ? "source" : "target", s->host};
     s->max_message = ep->max_message;
     s->wants_greeting = true;
+    s->was_useful = true; /* the time to answer begins */
     int rc = s->host ? mh_resp_new(&s->resp, err) : mh_err_nomem(err);
     if (rc == MH_OK) {
         mh_resp_set_line_max(s->resp, MH_IMAP_GREETING_MAX_BYTES);

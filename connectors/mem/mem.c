@@ -258,6 +258,19 @@ static int mem_subscribe(struct mh_session *s, const struct mh_folder *folder, s
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+/* Lock held. */
+static int list_message(const struct mh_session *s, const struct mem_message *m,
+                        struct mh_scan *out, struct mh_err *err)
+{
+    struct mh_item item = {.uid = m->uid,
+                           .size = m->len,
+                           .date = m->date,
+                           .flags = m->flags,
+                           .modseq = s->caps.condstore ? m->modseq : 0};
+    int rc = mh_kwsets_intern(out->kwsets, m->keywords, strlen(m->keywords), &item.kwset, err);
+    return rc < 0 ? rc : mh_scan_add(out, &item, err);
+}
+
 static int mem_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out,
                     struct mh_err *err)
 {
@@ -266,18 +279,25 @@ static int mem_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out
     mh_assert(s->selected);
     int rc = 0;
     lock(s);
-    for (size_t i = 0; rc == 0 && i < s->selected->n; i++) {
-        const struct mem_message *m = &s->selected->v[i];
-        struct mh_item item = {.uid = m->uid,
-                               .size = m->len,
-                               .date = m->date,
-                               .flags = m->flags,
-                               .modseq = s->caps.condstore ? m->modseq : 0};
-        if (m->uid < uid_from)
-            continue;
-        rc = mh_kwsets_intern(out->kwsets, m->keywords, strlen(m->keywords), &item.kwset, err);
-        if (rc == 0)
-            rc = mh_scan_add(out, &item, err);
+    for (size_t i = 0; rc == 0 && i < s->selected->n; i++)
+        if (s->selected->v[i].uid >= uid_from)
+            rc = list_message(s, &s->selected->v[i], out, err);
+    unlock(s);
+    mh_scan_finish(out);
+    return rc;
+}
+
+static int mem_scan_uids(struct mh_session *s, const uint64_t *uids, size_t n, struct mh_scan *out,
+                         struct mh_err *err)
+{
+    if (s->is_dead)
+        return lost(s, err);
+    mh_assert(s->selected);
+    int rc = 0;
+    lock(s);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        const struct mem_message *m = mem_message_find(s->selected, uids[i]);
+        rc = m ? list_message(s, m, out, err) : 0;
     }
     unlock(s);
     mh_scan_finish(out);
@@ -700,6 +720,7 @@ const struct mh_connector mh_mem = {
     .plan_name = mem_plan_name,
     .subscribe = mem_subscribe,
     .scan = mem_scan,
+    .scan_uids = mem_scan_uids,
     .fetch = mem_fetch,
     .append_open = mem_append_open,
     .append_begin = mem_append_begin,

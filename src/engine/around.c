@@ -19,7 +19,8 @@ static int tolerate(struct pass *pass, int code, const char *state, struct mh_er
         return MH_OK;
     if (code == MH_EITEM || code == MH_EFOLDER || code == MH_ENOENT || code == MH_EEXIST) {
         char line[512];
-        note(pass, state, "refused", mh_err_line(err, line, sizeof line));
+        const char *reason = code == MH_EITEM && err->reason ? err->reason : "refused";
+        note(pass, state, reason, mh_err_line(err, line, sizeof line));
         return MH_OK;
     }
     return code;

@@ -171,7 +171,8 @@ struct mh_connector {
     int (*store_flags)(struct mh_session *s, const uint64_t *uids, size_t n, bool add,
                        uint8_t flags, const char *keywords, struct mh_err *err);
 
-    /* --- around the mail: any of these may be NULL (MH_ENOSUP) --- */
+    /* --- around the mail: any of these may be NULL (MH_ENOSUP). A get that ends with MH_EITEM has given all
+     * but what its text names. --- */
     int (*quota)(struct mh_session *s, struct mh_quota *out, struct mh_err *err);
     /* ACL of a folder as "identifier rights" lines (RFC 4314); the target call sets one pair. */
     int (*acl_get)(struct mh_session *s, const struct mh_folder *folder, struct mh_buf *lines_out,

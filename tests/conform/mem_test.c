@@ -8,15 +8,21 @@ static const struct mh_folder inbox = {.path = (char *)(uintptr_t) "INBOX",
 
 struct
 try {
+    struct mh_mem_options o; /* everything on, no faults, unless the test changes some */
     struct mh_endpoint ep;
     struct mh_session *s;
     struct verdicts vs;
 };
 
-static void try_open(struct rig *r, const struct mh_mem_options *o, struct try *t)
+static void try_init(struct try *t)
 {
     *t = (struct try){.s = NULL};
-    ASSERT_OK(mh_mem_configure("faults", o, &err));
+    mh_mem_options_init(&t->o);
+}
+
+static void try_open(struct rig *r, struct try *t)
+{
+    ASSERT_OK(mh_mem_configure("faults", &t->o, &err));
     mh_endpoint_init(&t->ep);
     t->ep.path = mh_strdup("faults");
     ASSERT_OK(mh_mem.open(&t->ep, &r->env, false, &t->s, &err));
@@ -40,15 +46,24 @@ static int send_one(struct rig *r, struct try *t, size_t len, uint64_t cookie, s
     return rc;
 }
 
+/* Open, with N messages of LEN octets stored; their verdicts are the first N. */
+static void try_stock(struct rig *r, struct try *t, size_t n, size_t len)
+{
+    try_init(t);
+    try_open(r, t);
+    for (uint64_t i = 0; i < n; i++)
+        ASSERT_OK(send_one(r, t, len, i, &err));
+    ASSERT_OK(mh_mem.append_flush(t->s, &err));
+}
+
 static void body_refuse(struct rig *r)
 {
-    struct mh_mem_options o;
     struct mh_mem_stats stats;
     struct try t;
-    mh_mem_options_init(&o);
-    o.refuse_octets = 777;
-    o.refuse_reason = "bad";
-    try_open(r, &o, &t);
+    try_init(&t);
+    t.o.refuse_octets = 777;
+    t.o.refuse_reason = "bad";
+    try_open(r, &t);
     for (uint64_t i = 0; i < 5; i++)
         ASSERT_OK(send_one(r, &t, i == 3 ? 777 : 500, i, &err));
     cr_expect_eq(t.vs.n, 0u, "the batch is open");
@@ -79,14 +94,13 @@ Test(mem, refuses_a_message_and_its_batch)
 
 static void body_nth(struct rig *r)
 {
-    struct mh_mem_options o;
     struct try t;
-    mh_mem_options_init(&o);
-    o.multiappend = false;
-    o.uidplus = false;
-    o.refuse_nth = 2;
-    o.refuse_code = MH_ELATER;
-    try_open(r, &o, &t);
+    try_init(&t);
+    t.o.multiappend = false;
+    t.o.uidplus = false;
+    t.o.refuse_nth = 2;
+    t.o.refuse_code = MH_ELATER;
+    try_open(r, &t);
     for (uint64_t i = 0; i < 3; i++) {
         ASSERT_OK(send_one(r, &t, 500, i, &err));
         cr_expect_eq(t.vs.v[i].code, i == 1 ? MH_ELATER : 0);
@@ -102,14 +116,13 @@ Test(mem, refuses_the_nth_message)
 
 static void body_lost(struct rig *r)
 {
-    struct mh_mem_options o;
     struct mh_mem_stats stats;
     struct mh_folders l = MH_FOLDERS_INIT;
     struct mh_err why;
     struct try t;
-    mh_mem_options_init(&o);
-    o.lose_answer_nth = 2;
-    try_open(r, &o, &t);
+    try_init(&t);
+    t.o.lose_answer_nth = 2;
+    try_open(r, &t);
     ASSERT_OK(send_one(r, &t, 500, 0, &err));
     ASSERT_OK(send_one(r, &t, 500, 1, &err));
     mh_err_reset(&why);
@@ -130,13 +143,12 @@ Test(mem, loses_an_answer)
 
 static void body_drop_append(struct rig *r)
 {
-    struct mh_mem_options o;
     struct mh_mem_stats stats;
     struct mh_err why;
     struct try t;
-    mh_mem_options_init(&o);
-    o.drop_append_at = 1700;
-    try_open(r, &o, &t);
+    try_init(&t);
+    t.o.drop_append_at = 1700;
+    try_open(r, &t);
     ASSERT_OK(send_one(r, &t, 1000, 0, &err));
     mh_err_reset(&why);
     cr_expect_eq(send_one(r, &t, 1000, 1, &why), MH_ERETRY);
@@ -154,15 +166,10 @@ Test(mem, drops_the_connection_in_an_append)
 
 static void body_drop_fetch(struct rig *r)
 {
-    struct mh_mem_options o;
     struct try t;
-    mh_mem_options_init(&o);
-    try_open(r, &o, &t);
-    for (uint64_t i = 0; i < 3; i++)
-        ASSERT_OK(send_one(r, &t, 1000, i, &err));
-    ASSERT_OK(mh_mem.append_flush(t.s, &err));
-    o.drop_fetch_at = 1500;
-    ASSERT_OK(mh_mem_configure("faults", &o, &err));
+    try_stock(r, &t, 3, 1000);
+    t.o.drop_fetch_at = 1500;
+    ASSERT_OK(mh_mem_configure("faults", &t.o, &err));
     struct mh_scan scan;
     struct collector got;
     scan_folder(&mh_mem, t.s, &inbox, &scan);
@@ -188,15 +195,14 @@ Test(mem, drops_the_connection_in_a_fetch)
 
 static void body_limits(struct rig *r)
 {
-    struct mh_mem_options o;
     struct mh_quota q;
     struct mh_err why;
     struct try t;
-    mh_mem_options_init(&o);
-    o.multiappend = false;
-    o.append_limit = 1000;
-    o.quota_bytes = 2500;
-    try_open(r, &o, &t);
+    try_init(&t);
+    t.o.multiappend = false;
+    t.o.append_limit = 1000;
+    t.o.quota_bytes = 2500;
+    try_open(r, &t);
     cr_expect_eq(mh_mem.caps(t.s)->append_limit, 1000u);
     mh_err_reset(&why);
     cr_expect_eq(send_one(r, &t, 1001, 9, &why), MH_EITEM, "refused before it is sent");
@@ -220,15 +226,10 @@ Test(mem, limits)
 
 static void body_behind(struct rig *r)
 {
-    struct mh_mem_options o;
     struct mh_opened before;
     struct mh_opened after;
     struct try t;
-    mh_mem_options_init(&o);
-    try_open(r, &o, &t);
-    for (uint64_t i = 0; i < 4; i++)
-        ASSERT_OK(send_one(r, &t, 100, i, &err));
-    ASSERT_OK(mh_mem.append_flush(t.s, &err));
+    try_stock(r, &t, 4, 100);
     ASSERT_OK(mh_mem.select(t.s, &inbox, false, &before, &err));
     cr_expect(mh_mem_expunge("faults", "INBOX", t.vs.v[1].uid));
     cr_expect_not(mh_mem_expunge("faults", "INBOX", t.vs.v[1].uid));

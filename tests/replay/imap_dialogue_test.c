@@ -319,6 +319,35 @@ static int on_entry(void *ctx, const char *name, const char *value, size_t len)
     return 0;
 }
 
+static int count_entry(void *ctx, const char *name, const char *value, size_t len)
+{
+    unsigned *n = ctx;
+    (void)name;
+    (void)value;
+    (void)len;
+    ++*n;
+    return 0;
+}
+
+/* How many annotations, and how many lines of rights, where there are too many to show. */
+static int op_count(struct client *c, const char *name, struct mh_err *err)
+{
+    struct mh_folder folder = folder_of(name);
+    struct mh_buf lines = MH_BUF_INIT;
+    unsigned n = 0;
+    int rc = mh_imap.metadata_get(c->session, &folder, count_entry, &n, err);
+    mh_buf_addf(&c->log, "%u annotations\n", n);
+    if (rc)
+        say_error(c, "metadata", err);
+    rc = mh_imap.acl_get(c->session, &folder, &lines, err);
+    n = 0;
+    for (const char *p = mh_buf_str(&lines); (p = strchr(p, '\n')) != NULL; p++)
+        n++;
+    mh_buf_addf(&c->log, "%u rights\n", n);
+    mh_buf_done(&lines);
+    return rc;
+}
+
 static int one_op(struct client *c, const char *op, char *arg, struct mh_err *err)
 {
     struct mh_folder folder = folder_of(arg);
@@ -362,6 +391,8 @@ static int one_op(struct client *c, const char *op, char *arg, struct mh_err *er
         return op_quota(c, err);
     if (strcmp(op, "metadata") == 0)
         return mh_imap.metadata_get(c->session, &folder, on_entry, c, err);
+    if (strcmp(op, "count") == 0)
+        return op_count(c, arg, err);
     if (strcmp(op, "annotate") == 0)
         return mh_imap.metadata_set(c->session, &folder, "/private/comment", "a\r\nb", 4, err);
     if (strcmp(op, "annotate-nul") == 0)
@@ -743,6 +774,32 @@ static const struct dialogue folders[] = {
                                  "S+: * METADATA A (/private/specialuse {5}\\r\\n\\\\Junk)\\r\\n\n"
                                  "S: $TAG OK\nUNTIL-CLOSE\n",
      .log = "/private/specialuse=\\Junk\n"},
+    {.name = "more annotations and rights than a folder can have: the rest is left out, and said",
+     .ops = "count A; count B; quota",
+     .script = LOGIN("METADATA ACL QUOTA LITERAL+")
+         /* by their number */
+         "C: * GETMETADATA *\nREPEAT 4099\nS: * METADATA A (/private/$I x)\nEND\nS: $TAG OK\n"
+         "C: * GETACL *\nREPEAT 4100\nS: * ACL A u$I lr\nEND\nS: $TAG OK\n"
+         /* by their size: 4 MiB, in literals of 1 MiB less 100 */
+         "C: * GETMETADATA *\nREPEAT 6\nS+: * METADATA B (/private/$I {1048476}\\r\\n\n"
+         "LITERAL 1048476 x\nS: )\nEND\n"
+         "S: $TAG OK [METADATA LONGENTRIES 9999999] more\n"
+         "C: * GETACL *\nREPEAT 6\nS+: * ACL B {1048476}\\r\\n\nLITERAL 1048476 u\nS:  lr\nEND\n"
+         "S: $TAG OK\nC: * GETQUOTAROOT *\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .log = "4096 annotations\nmetadata: item too-big\n4096 rights\ncount: item too-big\n"
+            "4 annotations\nmetadata: item too-big\n4 rights\ncount: item too-big\n"
+            "quota 0 0 of 0\n"},
+    {.name = "annotations above the size that was asked for",
+     .ops = "metadata A",
+     .script = LOGIN("METADATA") "C: * GETMETADATA *\nS: * METADATA A (/private/x y)\n"
+                                 "S: $TAG OK [METADATA LONGENTRIES 9999999] more\nUNTIL-CLOSE\n",
+     .log = "/private/x=y\nmetadata: item too-big\n"},
+    {.name = "a server that talks of everything but what it was asked",
+     .ops = "metadata A; quota",
+     .timeout_ms = 20,
+     .script = LOGIN("METADATA QUOTA") "C: * GETMETADATA *\nLOOP\nS: * OK still here\n"
+                                       "S: * METADATA A (/private/x y)\nSLEEP 5\nEND\n",
+     .log = "metadata: retry timeout\nquota: retry timeout\n"},
     {.name = "annotations with NUL bytes: read in both forms, sent as literal8, never unasked",
      .ops = "metadata A; annotate-nul A; annotate-nul A; annotate-nul A; quota",
      .script = LOGIN(
