@@ -102,19 +102,15 @@ int eml_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, struc
 
 /* --- fetching --------------------------------------------------------------------------------- */
 
-struct fetch_ctx {
-    struct mh_session *s;
-    bool was_relisted;
-};
-
 /* The name of UID's file; what was stored since the folder was selected is looked for once per call. */
-static int need_name(struct fetch_ctx *ctx, uint64_t uid, const char **out, struct mh_err *err)
+static int need_name(struct mh_file_lookup *lookup, uint64_t uid, const char **out,
+                     struct mh_err *err)
 {
-    const struct mh_file_entries *list = &ctx->s->sel.list;
+    const struct mh_file_entries *list = &lookup->s->sel.list;
     const struct mh_file_entry *e = mh_file_entries_find(list, uid);
-    if (!e && !ctx->was_relisted) {
-        ctx->was_relisted = true;
-        int rc = read_folder(ctx->s, err);
+    if (!e && !lookup->was_relisted) {
+        lookup->was_relisted = true;
+        int rc = read_folder(lookup->s, err);
         if (rc < 0)
             return rc;
         e = mh_file_entries_find(list, uid);
@@ -128,13 +124,13 @@ static int need_name(struct fetch_ctx *ctx, uint64_t uid, const char **out, stru
 static int locate(void *arg, const struct mh_item *item, struct mh_file_extent *out,
                   struct mh_err *err)
 {
-    struct fetch_ctx *ctx = arg;
-    struct eml_selected *sel = &ctx->s->sel;
+    struct mh_file_lookup *lookup = arg;
+    struct eml_selected *sel = &lookup->s->sel;
     const char *name = "";
-    int rc = need_name(ctx, item->uid, &name, err);
+    int rc = need_name(lookup, item->uid, &name, err);
     if (rc < 0)
         return rc;
-    int no_follow = ctx->s->store.single ? 0 : O_NOFOLLOW;
+    int no_follow = lookup->s->store.single ? 0 : O_NOFOLLOW;
     int fd = openat(sel->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | no_follow);
     if (fd < 0)
         return mh_err_sys(err, errno == ENOENT ? MH_ENOENT : MH_EITEM, "eml", errno,
@@ -147,15 +143,13 @@ int eml_fetch(struct mh_session *s, const struct mh_item *const *items, size_t n
               struct mh_sink *sink, struct mh_err *err)
 {
     mh_assert(s->sel.native);
-    struct fetch_ctx ctx = {s, false};
-    struct mh_file_source source = {locate, &ctx};
-    return mh_file_fetch(&source, s->store.env->pool, items, n, sink, err);
+    return mh_file_store_fetch(s, locate, items, n, sink, err);
 }
 
 /* --- flags ------------------------------------------------------------------------------------ */
 
 struct flags_job {
-    struct mh_session *s;
+    struct mh_file_lookup lookup;
     struct mh_file_flags change;
 };
 
@@ -164,13 +158,12 @@ struct flags_job {
 static int store_flags(void *arg, struct mh_err *err)
 {
     struct flags_job *job = arg;
-    struct eml_selected *sel = &job->s->sel;
-    struct fetch_ctx ctx = {job->s, false};
+    struct eml_selected *sel = &job->lookup.s->sel;
     struct mh_buf lines = MH_BUF_INIT;
     const char *name = NULL;
     int rc = 0;
     for (size_t i = 0; i < job->change.n && (rc == 0 || rc == MH_ENOENT); i++)
-        rc = need_name(&ctx, job->change.uids[i], &name, err);
+        rc = need_name(&job->lookup, job->change.uids[i], &name, err);
     if (rc == MH_ENOENT)
         rc = 0;
     for (size_t i = 0; rc == 0 && i < job->change.n; i++) {
@@ -190,6 +183,6 @@ int eml_store_flags(struct mh_session *s, const uint64_t *uids, size_t n, bool a
                     const char *keywords, struct mh_err *err)
 {
     mh_assert(s->sel.native);
-    struct flags_job job = {s, {uids, n, add, flags, keywords}};
+    struct flags_job job = {{s, false}, {uids, n, add, flags, keywords}};
     return mh_file_run(store_flags, &job, err);
 }

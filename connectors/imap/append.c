@@ -65,20 +65,6 @@ static void batch_finish(struct mh_session *s, struct imap_batch *b)
         mh_wake_all(&s->append.flushed);
 }
 
-/* Room for one more cookie. */
-static int batch_reserve(struct imap_batch *b, struct mh_err *err)
-{
-    if (b->n < b->cap)
-        return MH_OK;
-    size_t cap = b->cap ? b->cap * 2 : 128;
-    uint64_t *cookies = mh_realloc_array(b->cookies, cap, sizeof *cookies);
-    if (!cookies)
-        return mh_err_nomem(err);
-    b->cookies = cookies;
-    b->cap = cap;
-    return MH_OK;
-}
-
 /* --- verdicts --------------------------------------------------------------------------------- */
 
 static void tell(struct imap_batch *b, uint64_t uid, uint32_t uidvalidity, const struct mh_err *why)
@@ -335,7 +321,7 @@ static int begin(struct mh_session *s, const struct mh_append *msg, struct mh_er
     mh_assert(b);
     if (!is_first)
         mh_cmd_reset(&b->cmd->text);
-    rc = batch_reserve(b, err);
+    rc = mh_grow(b->cookies, b->cap, b->n + 1) ? MH_OK : mh_err_nomem(err);
     if (rc == MH_OK)
         rc = make_part(s, msg, &sync, err);
     if (rc) {

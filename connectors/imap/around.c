@@ -120,10 +120,9 @@ int imap_acl_get(struct mh_session *s, const struct mh_folder *folder, struct mh
     if (rc == MH_OK && mh_buf_failed(lines_out))
         rc = mh_err_nomem(err);
     if (rc == MH_OK && acl.n_left_out) {
-        rc = mh_err_set(err, MH_EITEM, "imap",
-                        "%llu rights are left out: a folder has %u with %u MiB at most",
-                        (unsigned long long)acl.n_left_out, IMAP_AROUND_MAX,
-                        IMAP_AROUND_MAX_BYTES >> 20);
+        rc = mh_err_set(
+            err, MH_EITEM, "imap", "%llu rights are left out: a folder has %u with %u MiB at most",
+            (unsigned long long)acl.n_left_out, IMAP_AROUND_MAX, IMAP_AROUND_MAX_BYTES >> 20);
         if (err)
             err->reason = "too-big";
     }

@@ -147,7 +147,9 @@ void imap_caps_fill(struct mh_session *s)
         .idle = imap_has(c, IMAP_CAP_IDLE),
         .object_id = imap_has(c, IMAP_CAP_OBJECTID),
         .append_sync_literal = imap_literal_mode(s) != MH_LITERAL_PLUS,
+        .can_compress = imap_has(c, IMAP_CAP_COMPRESS),
         .compressed = s->is_compressed,
+        .round_trip_ms = s->round_trip_ms,
         .append_limit = c->append_limit,
         .separator = s->names.separator,
     };

@@ -411,6 +411,7 @@ struct mh_session {
     struct imap_namespace namespaces[IMAP_NAMESPACES_MAX];
     unsigned n_namespaces;
     char id_name[64];
+    int64_t round_trip_ms; /* of the questions behind the login */
     struct mh_caps caps;
     uint64_t max_message; /* the endpoint's own limit; 0 none */
 
@@ -421,7 +422,7 @@ struct mh_session {
     size_t fetch_states_cap;
     struct imap_append append;
     struct imap_counters counters;
-    bool was_useful;   /* since then the server has sent what was asked for, or taken what we sent */
+    bool was_useful; /* since then the server has sent what was asked for, or taken what we sent */
     int64_t useful_ms; /* mh_now_ms() of the read before that */
 };
 

@@ -480,6 +480,7 @@ static int after_login(struct mh_session *s, struct mh_err *err)
     struct imap_cmd *enable = NULL;
     bool ok = false;
     int rc = MH_OK;
+    int64_t asked_ms = mh_now_ms();
     learn_family(s);
     if (!s->capset.is_known) {
         rc = imap_cmd_start(s, "CAPABILITY", &caps, err);
@@ -501,6 +502,7 @@ static int after_login(struct mh_session *s, struct mh_err *err)
     if (rc == MH_OK)
         rc = wait_for(enable, &s->utf8_enabled, err);
     s->counters.round_trips++;
+    s->round_trip_ms = mh_now_ms() - asked_ms;
     imap_cmd_done(caps);
     imap_cmd_done(id);
     imap_cmd_done(ns);
@@ -527,6 +529,8 @@ static int start_compress(struct mh_session *s, struct mh_err *err)
     if (rc == MH_OK && cmd->status == MH_ST_OK) {
         rc = mh_conn_start_deflate(s->conn, err);
         s->is_compressed = rc == MH_OK;
+    } else if (rc == MH_OK) {
+        s->capset.bits &= ~(1ull << IMAP_CAP_COMPRESS); /* said, and not meant */
     }
     imap_cmd_done(cmd);
     return rc;

@@ -307,10 +307,20 @@ int imap_reopen(struct mh_session *s, enum imap_access wanted, struct mh_err *er
 struct scanning {
     struct mh_scan *out;
     uint64_t from;
+    const uint64_t *asked; /* borrowed: those of the command, ascending; NULL: all of them */
+    size_t n_asked;
+    bool may_lack; /* a refusal is no error: what the server cannot describe is missing */
     struct mh_buf keywords;
     uint64_t *uids; /* owned: what SEARCH found beyond the list */
     size_t n_uids, cap_uids;
 };
+
+static int uid_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
 
 static int take_keywords(struct scanning *c, const struct mh_fetch *f, struct mh_item *item,
                          struct mh_err *err)
@@ -332,6 +342,9 @@ static bool take_item(struct imap_cmd *cmd, const struct mh_resp_event *ev)
     const struct mh_fetch *f = ev->fetch;
     if (ev->type != MH_RESP_FETCH || f->uid == 0 || !f->has_size || f->had_body)
         return false;
+    const uint64_t uid = f->uid;
+    if (c->asked && !bsearch(&uid, c->asked, c->n_asked, sizeof uid, uid_order))
+        return false; /* nothing asked for it */
     if (f->uid < c->from || cmd->rc)
         return true;
     struct mh_item item = {.uid = f->uid, .size = f->size};
@@ -405,15 +418,9 @@ static bool take_search(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         if (v->kind != MH_VAL_ATOM || !mh_parse_u64(v->s, v->len, UINT32_MAX, &uid) || uid == 0 ||
             uid < c->from || mh_scan_find(c->out, uid))
             continue;
-        if (c->n_uids == c->cap_uids) {
-            size_t cap = c->cap_uids ? c->cap_uids * 2 : 64;
-            uint64_t *uids = mh_realloc_array(c->uids, cap, sizeof *uids);
-            if (!uids) {
-                cmd->rc = mh_err_nomem(&cmd->err);
-                break;
-            }
-            c->uids = uids;
-            c->cap_uids = cap;
+        if (!mh_grow(c->uids, c->cap_uids, c->n_uids + 1)) {
+            cmd->rc = mh_err_nomem(&cmd->err);
+            break;
         }
         c->uids[c->n_uids++] = uid;
     }
@@ -439,14 +446,16 @@ static int search_all(struct mh_session *s, struct scanning *c, struct mh_err *e
     return rc;
 }
 
-static int uid_order(const void *a, const void *b)
+/* Those that went meanwhile are no refusal of the others. */
+static int list_refused(const struct scanning *c, const struct imap_cmd *cmd, struct mh_err *err)
 {
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
+    if (imap_code_is(cmd->code, strlen(cmd->code), "EXPUNGEISSUED"))
+        return MH_OK;
+    int rc = imap_cmd_refused(cmd, MH_EFOLDER, err);
+    return rc == MH_EFOLDER && c->may_lack ? MH_OK : rc;
 }
 
-/* The metadata of N messages. A refusal is no error: what the server cannot describe is missing. */
+/* The metadata of N messages. */
 static int list_uids(struct mh_session *s, struct scanning *c, const uint64_t *uids, size_t n_uids,
                      struct mh_err *err)
 {
@@ -461,9 +470,13 @@ static int list_uids(struct mh_session *s, struct scanning *c, const uint64_t *u
         mh_cmd_raw(&cmd->text, scan_items(s));
         cmd->untagged = take_item;
         cmd->ctx = c;
+        c->asked = uids + i;
+        c->n_asked = n;
         rc = imap_cmd_send(cmd, err);
         if (rc == MH_OK)
             rc = imap_cmd_wait(cmd, err);
+        if (rc == MH_OK && cmd->status != MH_ST_OK)
+            rc = list_refused(c, cmd, err);
         imap_cmd_done(cmd);
         i += n;
     }
@@ -476,8 +489,10 @@ int imap_scan_uids(struct mh_session *s, const uint64_t *uids, size_t n, struct 
 {
     struct scanning c = {.out = out, .keywords = MH_BUF_INIT};
     struct imap_cmd *noop = NULL;
-    int rc = imap_reopen(s, IMAP_ACCESS_NONE, err);
-    if (rc == MH_OK)
+    while (n > 0 && uids[n - 1] > UINT32_MAX) /* there is none (RFC 9051 section 2.3.1.1) */
+        n--;
+    int rc = n > 0 ? imap_reopen(s, IMAP_ACCESS_NONE, err) : imap_session_check(s, err);
+    if (rc == MH_OK && n > 0)
         rc = send_noop(s, &noop, err);
     if (rc == MH_OK)
         rc = list_uids(s, &c, uids, n, err);
@@ -490,6 +505,7 @@ int imap_scan_uids(struct mh_session *s, const uint64_t *uids, size_t n, struct 
  * UID, and its fetch will say what is wrong with it. */
 static int scan_missing(struct mh_session *s, struct scanning *c, struct mh_err *err)
 {
+    c->may_lack = true;
     int rc = list_uids(s, c, c->uids, c->n_uids, err);
     for (size_t i = 0; i < c->n_uids && rc == MH_OK; i++) {
         const struct mh_item bare = {.uid = c->uids[i]};

@@ -172,17 +172,12 @@ int maildir_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, s
 
 /* --- fetching --------------------------------------------------------------------------------- */
 
-struct fetch_ctx {
-    struct mh_session *s;
-    bool was_relisted;
-};
-
 /* Opens UID's file. A name that is gone may only have changed its flags: the list is read again, once
  * per call. */
-static int open_entry(struct fetch_ctx *ctx, uint64_t uid, const char **name_out,
+static int open_entry(struct mh_file_lookup *lookup, uint64_t uid, const char **name_out,
                       struct mh_err *err)
 {
-    struct maildir_selected *sel = &ctx->s->sel;
+    struct maildir_selected *sel = &lookup->s->sel;
     for (;;) {
         const struct mh_file_entry *e = mh_file_entries_find(&sel->list, uid);
         if (e) {
@@ -195,9 +190,9 @@ static int open_entry(struct fetch_ctx *ctx, uint64_t uid, const char **name_out
                 return mh_err_sys(err, MH_EITEM, "maildir", errno, "cannot open the message %s",
                                   *name_out);
         }
-        if (ctx->was_relisted)
+        if (lookup->was_relisted)
             return mh_err_set(err, MH_ENOENT, "maildir", "the message is gone");
-        ctx->was_relisted = true;
+        lookup->was_relisted = true;
         int rc = read_entries(sel, err);
         if (rc < 0)
             return rc;
@@ -220,9 +215,7 @@ int maildir_fetch(struct mh_session *s, const struct mh_item *const *items, size
                   struct mh_sink *sink, struct mh_err *err)
 {
     mh_assert(s->sel.native);
-    struct fetch_ctx ctx = {s, false};
-    struct mh_file_source source = {locate, &ctx};
-    return mh_file_fetch(&source, s->store.env->pool, items, n, sink, err);
+    return mh_file_store_fetch(s, locate, items, n, sink, err);
 }
 
 /* --- flags ------------------------------------------------------------------------------------ */

@@ -159,14 +159,8 @@ static int end_message(struct mbox_scan *s, uint64_t next_at, struct mh_err *err
     char name[MBOX_NAME_MAX];
     if (!s->in_message)
         return 0;
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 64;
-        struct mbox_message *v = mh_realloc_array(s->v, cap, sizeof *v);
-        if (!v)
-            return mh_err_nomem(err);
-        s->v = v;
-        s->cap = cap;
-    }
+    if (!mh_grow(s->v, s->cap, s->n + 1))
+        return mh_err_nomem(err);
     struct mbox_message *m = &s->cur;
     m->next_at = next_at;
     m->bare_lf = s->form.bare_lf;

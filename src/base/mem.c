@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a growing array begins with, the larger of both: short lists and short texts are most. */
+enum { GROW_FIRST = 16, GROW_FIRST_BYTES = 64 };
+
 static _Atomic uint64_t calls;
 static _Atomic uint64_t fail_at; /* 0: off; otherwise the value of `calls` that fails */
 
@@ -39,6 +42,24 @@ void *mh_realloc_array(void *p, size_t n, size_t size_bytes)
     if (__builtin_mul_overflow(n, size_bytes, &total))
         return NULL;
     return mh_realloc(p, total);
+}
+
+bool mh_grow_to(void *pointer_to_pointer, size_t *cap_inout, size_t need, size_t size_bytes)
+{
+    mh_assert(size_bytes > 0);
+    size_t first = MH_MAX(GROW_FIRST_BYTES / size_bytes, (size_t)GROW_FIRST);
+    size_t cap = MH_MAX(*cap_inout, first);
+    while (cap < need)
+        if (__builtin_mul_overflow(cap, (size_t)2, &cap))
+            cap = need;
+    void *v = NULL; /* by memcpy(): a T * must not be read or written as a void * */
+    memcpy(&v, pointer_to_pointer, sizeof v);
+    void *grown = mh_realloc_array(v, cap, size_bytes);
+    if (!grown)
+        return false;
+    memcpy(pointer_to_pointer, &grown, sizeof grown);
+    *cap_inout = cap;
+    return true;
 }
 
 char *mh_strdup(const char *s)

@@ -8,6 +8,8 @@
 #ifndef MH_BASE_MEM_H
 #define MH_BASE_MEM_H
 
+#include <stdbool.h>
+
 #include "base/macros.h"
 
 void *mh_alloc(size_t size_bytes) MH_MUST_CHECK;  /* uninitialised */
@@ -15,6 +17,27 @@ void *mh_zalloc(size_t size_bytes) MH_MUST_CHECK; /* zeroed */
 void *mh_realloc(void *p, size_t size_bytes) MH_MUST_CHECK;
 /* Room for N objects of SIZE bytes; NULL also when the product overflows. */
 void *mh_realloc_array(void *p, size_t n, size_t size_bytes) MH_MUST_CHECK;
+
+/*
+ * Room for NEED objects in the growing array V (any pointer variable, NULL at first) that has room for
+ * CAP (a size_t variable, 0 at first): doubled until they fit. False when out of memory or when their
+ * size overflows; V and CAP then are what they were.
+ *
+ *     if (!mh_grow(l->v, l->cap, l->n + 1))
+ *         return mh_err_nomem(err);
+ *     l->v[l->n++] = next;
+ */
+#define mh_grow(v, cap, need) mh_grow_p(&(v), &(cap), (need), sizeof(__typeof__(*(v))))
+
+/* mh_grow()'s two halves: what is asked each time, and what is done when there is no room. */
+bool mh_grow_to(void *pointer_to_pointer, size_t *cap_inout, size_t need,
+                size_t size_bytes) MH_MUST_CHECK;
+static inline MH_MUST_CHECK bool mh_grow_p(void *pointer_to_pointer, size_t *cap_inout, size_t need,
+                                           size_t size_bytes)
+{
+    return need <= *cap_inout || mh_grow_to(pointer_to_pointer, cap_inout, need, size_bytes);
+}
+
 char *mh_strdup(const char *s) MH_MUST_CHECK;
 char *mh_strndup(const char *s, size_t n) MH_MUST_CHECK;
 char *mh_asprintf(const char *fmt, ...) MH_PRINTF(1, 2) MH_MUST_CHECK;

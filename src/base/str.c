@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 
-enum { FIRST_CAP = 64, DISTANCE_LEN_MAX = 64 };
+enum { DISTANCE_LEN_MAX = 64 };
 
 void mh_buf_done(struct mh_buf *b)
 {
@@ -29,25 +29,10 @@ void mh_buf_reset(struct mh_buf *b)
 static bool reserve(struct mh_buf *b, size_t more)
 {
     size_t need = 0;
-    if (b->failed || __builtin_add_overflow(b->len, more + 1, &need) || more == SIZE_MAX) {
+    if (b->failed || more == SIZE_MAX || __builtin_add_overflow(b->len, more + 1, &need) ||
+        !mh_grow(b->data, b->cap, need))
         b->failed = true;
-        return false;
-    }
-    if (need <= b->cap)
-        return true;
-    size_t cap = b->cap ? b->cap : FIRST_CAP;
-    while (cap < need) {
-        if (__builtin_mul_overflow(cap, (size_t)2, &cap))
-            cap = need;
-    }
-    char *data = mh_realloc(b->data, cap);
-    if (!data) {
-        b->failed = true;
-        return false;
-    }
-    b->data = data;
-    b->cap = cap;
-    return true;
+    return !b->failed;
 }
 
 void mh_buf_add(struct mh_buf *b, const void *data, size_t len)

@@ -344,26 +344,13 @@ static void task_main(void)
     __builtin_unreachable(); /* nothing resumes an ended task */
 }
 
-static int timers_reserve(struct mh_sched *s, size_t n)
-{
-    if (n <= s->cap_timers)
-        return MH_OK;
-    size_t cap = s->cap_timers ? 2 * s->cap_timers : 32;
-    struct mh_task **timers = mh_realloc_array(s->timers, cap, sizeof(struct mh_task *));
-    if (!timers)
-        return MH_ERUN;
-    s->timers = timers;
-    s->cap_timers = cap;
-    return MH_OK;
-}
-
 int mh_task_spawn(struct mh_sched *s, const char *name, void (*fn)(void *arg), void *arg,
                   struct mh_task **out, struct mh_err *err)
 {
     mh_assert(this_sched == NULL || this_sched == s);
     struct mh_task *t = mh_zalloc(sizeof *t);
     void *stack = t ? stack_new(s) : NULL;
-    if (!t || !stack || timers_reserve(s, s->n_tasks + 1) != MH_OK) {
+    if (!t || !stack || !mh_grow(s->timers, s->cap_timers, s->n_tasks + 1)) {
         if (stack)
             stack_free(s, stack);
         mh_free(t);

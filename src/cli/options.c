@@ -55,7 +55,7 @@ static const struct option_row rows[] = {
     {"bwlimit", 0, OPT_BWLIMIT, "TIMETABLE", "\"2M\" or \"08:00,512K 19:00,off\""},
     {"connections", 0, OPT_CONNECTIONS, "N", "at most N connections to each server"},
     {"per-mailbox", 0, OPT_PER_MAILBOX, "N", "at most N connections for one mailbox"},
-    {"compress", 0, OPT_COMPRESS, NULL, "COMPRESS=DEFLATE where the wire is the limit"},
+    {"compress", 0, OPT_COMPRESS, "WHEN", "auto (where the wire is the limit), always or never"},
     {"timeout", 0, OPT_TIMEOUT, "SECONDS", "for one read that brings nothing (default: 60)"},
     {"json", 0, OPT_JSON, NULL, "one JSON object on standard output"},
     {"quiet", 'q', OPT_QUIET, NULL, "only errors"},
@@ -144,13 +144,14 @@ static int set_number(const struct option_row *row, const char *value, unsigned 
     return MH_OK;
 }
 
-static int set_color(const struct option_row *row, const char *value, enum mh_color *out,
-                     struct mh_err *err)
+/* The order is that of enum mh_color and enum mh_compress. */
+static int set_when(const struct option_row *row, const char *value, unsigned *out,
+                    struct mh_err *err)
 {
     static const char *const names[] = {"auto", "always", "never"};
-    for (size_t i = 0; i < MH_ARRAY_LEN(names); i++) {
+    for (unsigned i = 0; i < MH_ARRAY_LEN(names); i++) {
         if (strcmp(value, names[i]) == 0) {
-            *out = (enum mh_color)i;
+            *out = i;
             return MH_OK;
         }
     }
@@ -179,9 +180,6 @@ static int apply_switch(struct mh_cli_options *o, enum option_id id)
     case OPT_VERBOSE:
         o->verbose++;
         break;
-    case OPT_COMPRESS:
-        o->app.compress = true;
-        break;
     case OPT_DRY_RUN:
         o->app.dry_run = true;
         break;
@@ -202,6 +200,7 @@ static int apply(struct mh_cli_options *o, const struct option_row *row, const c
 {
     struct mh_app *app = &o->app;
     unsigned n = 0;
+    unsigned when = 0;
     int code = MH_OK;
     if (!row->value)
         return apply_switch(o, row->id);
@@ -244,7 +243,12 @@ static int apply(struct mh_cli_options *o, const struct option_row *row, const c
         app->wave = value;
         break;
     case OPT_COLOR:
-        code = set_color(row, value, &o->color, err);
+        code = set_when(row, value, &when, err);
+        o->color = (enum mh_color)when;
+        break;
+    case OPT_COMPRESS:
+        code = set_when(row, value, &when, err);
+        app->compress = (enum mh_compress)when;
         break;
     case OPT_SOURCE_FILE:
         app->secrets.source.file = value;

@@ -50,7 +50,8 @@ struct mh_app {
     uint64_t memory_bytes; /* 0: the project's or the default */
     const char *bwlimit;
     unsigned connections, per_mailbox;
-    bool compress, dry_run;
+    enum mh_compress compress;
+    bool dry_run;
     const char *const *only; /* mailbox ids chosen on the command line */
     size_t n_only;
     unsigned pilot; /* --pilot N; 0 = all */

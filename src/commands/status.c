@@ -24,15 +24,9 @@ struct lines {
 static int on_run(void *ctx, const char *mailbox_id, const struct mh_run_row *row)
 {
     struct lines *l = ctx;
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 32;
-        struct line *v = mh_realloc_array(l->v, cap, sizeof *v);
-        if (!v) {
-            l->failed = true;
-            return 1;
-        }
-        l->v = v;
-        l->cap = cap;
+    if (!mh_grow(l->v, l->cap, l->n + 1)) {
+        l->failed = true;
+        return 1;
     }
     struct line *to = &l->v[l->n];
     *to =

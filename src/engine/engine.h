@@ -66,6 +66,12 @@ enum mh_stop {
     MH_STOP_NOW,
 };
 
+enum mh_compress {
+    MH_COMPRESS_AUTO, /* where it is measured to pay: the wire is the limit, not the server */
+    MH_COMPRESS_ALWAYS,
+    MH_COMPRESS_NEVER,
+};
+
 struct mh_engine_config {
     struct mh_sched **scheds; /* running */
     unsigned n_scheds;
@@ -77,7 +83,7 @@ struct mh_engine_config {
     struct mh_event_sink *events;
     const struct mh_log *log;
     int64_t timeout_ms;
-    bool compress;
+    enum mh_compress compress;
 
     const struct mh_engine_mailbox *mailboxes;
     size_t n_mailboxes;

@@ -32,6 +32,10 @@ enum {
     CHUNK_BYTES = 32 << 20,
     HELD_SLICES_MAX = 64, /* of one held message; beyond it is cut through */
     TRIES_MAX = 3,        /* of one message that takes the connection with it */
+    /* Compression is tried on a wire this long when so much time is left: nearer by, servers are slower than
+     * the wire, and for less the log-ins of the trial do not pay. */
+    WIRE_FAR_MS = 5,
+    WIRE_WORTH_MS = 30 * 1000,
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAX_MS = 60 * 1000,
     PATIENCE_DEFAULT_MS = 15 * 60 * 1000,
@@ -280,6 +284,8 @@ int job_open(struct job *job, bool is_source, struct mh_session **out,
 /* Opens both sides at once; not patient: one attempt. */
 int job_open_both(struct job *job, bool is_patient, struct mh_session **src,
                   struct mh_session **dst, struct mh_err *err) MH_MUST_CHECK;
+/* What sessions are opened with now: what was asked for, or what the tuner has learnt. */
+bool job_compresses(const struct job *job);
 /* waits: the pause that WHY asks for, shown to people. MH_EMAILBOX when patience is over. */
 int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err) MH_MUST_CHECK;
 void job_moving(struct job *job); /* something was achieved: patience starts anew */
@@ -372,6 +378,8 @@ void lanes_staff(struct job *job);
 bool lanes_is_surplus(const struct lane *lane);
 /* A folder with work for one more lane, or NULL. */
 struct pass *lanes_joinable(const struct job *job);
+/* True when LANE's sessions are not compressed as they should be. */
+bool lanes_must_rewire(const struct lane *lane);
 /* Tells the tuner what would be used if it were allowed. */
 void lanes_press(const struct lane *lane);
 

@@ -12,14 +12,8 @@
 int flags_note(struct flag_changes *c, const struct mh_state_item *row, size_t row_index,
                const struct mh_item *item, uint32_t kw, struct mh_err *err)
 {
-    if (c->n == c->cap) {
-        size_t cap = c->cap ? 2 * c->cap : 64;
-        struct flag_change *v = mh_realloc_array(c->v, cap, sizeof *v);
-        if (!v)
-            return mh_err_nomem(err);
-        c->v = v;
-        c->cap = cap;
-    }
+    if (!mh_grow(c->v, c->cap, c->n + 1))
+        return mh_err_nomem(err);
     c->v[c->n++] = (struct flag_change){.dst_uid = row->dst_uid,
                                         .row = row_index,
                                         .add = item->flags & (uint8_t)~row->flags,

@@ -36,11 +36,8 @@ int job_set_up(struct job *job, struct mh_err *err)
     if (!job->sc || !job->tc)
         return mh_err_set(err, MH_EUSAGE, "engine", "no connector for '%s'",
                           job->sc ? job->mb->target->type : job->mb->source->type);
-    struct mh_env env = {.pool = cfg->pool,
-                         .net = cfg->net,
-                         .log = &job->log,
-                         .timeout_ms = cfg->timeout_ms,
-                         .compress = cfg->compress};
+    struct mh_env env = {
+        .pool = cfg->pool, .net = cfg->net, .log = &job->log, .timeout_ms = cfg->timeout_ms};
     job->src_env = job->dst_env = env;
     job->src_env.is_source = true;
     const struct mh_endpoint *const ends[] = {job->mb->source, job->mb->target};
@@ -153,9 +150,16 @@ int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err)
 
 /* --- sessions ------------------------------------------------------------------------------------------ */
 
+bool job_compresses(const struct job *job)
+{
+    enum mh_compress how = job->run->cfg->compress;
+    return how == MH_COMPRESS_ALWAYS || (how == MH_COMPRESS_AUTO && tuner_now(job->tuner).compress);
+}
+
 static int open_once(struct job *job, bool is_source, struct mh_session **out, struct mh_err *err)
 {
     mh_err_reset(err);
+    job->src_env.compress = job->dst_env.compress = job_compresses(job);
     if (is_source)
         return job->sc->open(job->mb->source, &job->src_env, false, out, err);
     bool writes = job->run->work == mailbox_run && !job->run->cfg->dry_run;

@@ -151,8 +151,8 @@ static void on_verdict(struct mh_append_sink *s, uint64_t cookie, uint64_t uid,
         if (tuner_verdict(lane->job->tuner, f.octets, mh_now_ms())) {
             struct tuned now = tuner_now(lane->job->tuner);
             mh_log(&lane->job->log, MH_LOG_DEBUG,
-                   "batches of %u, %u connections into a folder, %u over folders", now.batch,
-                   now.joined, now.lanes);
+                   "batches of %u, %u connections into a folder, %u over folders, %s", now.batch,
+                   now.joined, now.lanes, now.compress ? "compressed" : "not compressed");
             lanes_staff(lane->job);
         }
     }
@@ -731,6 +731,17 @@ static int chunk(struct lane *lane, struct mh_err *err)
     return one_chunk(lane, err);
 }
 
+/* The sessions are opened anew as the tuner wants the wire to be. */
+static int rewire(struct lane *lane, struct mh_err *err)
+{
+    int code = lane->in_flight ? flush(lane, err) : MH_OK;
+    if (code == MH_OK)
+        code = reconnect(lane, err);
+    if (code == MH_OK)
+        tuner_rewired(lane->job->tuner, mh_now_ms());
+    return code;
+}
+
 /* Works in lane->pass until its list is empty and everything sent is answered. */
 static int carry(struct lane *lane, struct mh_err *err)
 {
@@ -740,6 +751,8 @@ static int carry(struct lane *lane, struct mh_err *err)
         bool leaves = pass->lanes > 1 && lanes_is_surplus(lane);
         if (run_is_stopping(lane->job->run) || lane->job->stop_err.code != MH_OK)
             code = MH_ECANCEL;
+        else if (!leaves && pass_has_work(pass) && lanes_must_rewire(lane))
+            code = rewire(lane, err);
         else if (!leaves && pass_take_chunk(pass, lane))
             code = chunk(lane, err);
         else

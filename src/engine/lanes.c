@@ -48,10 +48,48 @@ bool lanes_is_surplus(const struct lane *lane)
     return crowds || running(job) > allowed(job);
 }
 
+static bool is_worth_compressing(const struct job *job, const struct mh_caps *caps)
+{
+    return job->run->cfg->compress == MH_COMPRESS_AUTO && caps->can_compress &&
+           caps->round_trip_ms >= WIRE_FAR_MS;
+}
+
+/* For the whole mailbox, by what the folder's messages have had so far. */
+static int64_t left_ms(const struct lane *lane)
+{
+    const struct mh_counts *so_far = &lane->pass->res->counts;
+    uint64_t left = lane->job->waiting_messages + pass_left(lane->pass);
+    uint64_t each = so_far->copied ? so_far->bytes / so_far->copied : 0;
+    return tuner_needs_ms(lane->job->tuner, left, left * each);
+}
+
+static void press_wire(const struct lane *lane)
+{
+    struct job *job = lane->job;
+    bool is_far = is_worth_compressing(job, job->sc->caps(lane->src)) ||
+                  is_worth_compressing(job, job->tc->caps(lane->dst));
+    if (is_far && left_ms(lane) >= WIRE_WORTH_MS)
+        tuner_press(job->tuner, TUNE_WIRE);
+}
+
+static bool is_wired_as(const struct mh_caps *caps, bool compressed)
+{
+    return !caps->can_compress || caps->compressed == compressed;
+}
+
+bool lanes_must_rewire(const struct lane *lane)
+{
+    const struct job *job = lane->job;
+    bool wanted = job_compresses(job);
+    return !is_wired_as(job->sc->caps(lane->src), wanted) ||
+           !is_wired_as(job->tc->caps(lane->dst), wanted);
+}
+
 void lanes_press(const struct lane *lane)
 {
     struct job *job = lane->job;
     struct tuned now = tuner_now(job->tuner);
+    press_wire(lane);
     if (budget_has_waiters(&job->run->budgets))
         return;
     if (has_waiting(job) && running(job) >= now.lanes && now.lanes < job->lanes_bound)
@@ -63,14 +101,30 @@ void lanes_press(const struct lane *lane)
 
 /* --- one more ---------------------------------------------------------------------------------------- */
 
+/* One more's share of memory and connections. */
+static bool take_share(struct job *job)
+{
+    if (!budget_try(&job->run->budgets, job->src_server, job->dst_server))
+        return false;
+    if (mh_pool_reserve(job->run->cfg->pool, LANE_BYTES))
+        return true;
+    budget_release(&job->run->budgets, job->src_server, job->dst_server);
+    return false;
+}
+
+static void return_share(struct job *job)
+{
+    mh_pool_unreserve(job->run->cfg->pool, LANE_BYTES);
+    budget_release(&job->run->budgets, job->src_server, job->dst_server);
+}
+
 static void leave(struct lane *lane)
 {
     struct job *job = lane->job;
     job->lanes[lane->number] = NULL;
     job->n_lanes--;
     lane_free(lane);
-    mh_pool_unreserve(job->run->cfg->pool, LANE_BYTES);
-    budget_release(&job->run->budgets, job->src_server, job->dst_server);
+    return_share(job);
     mh_wake_all(&job->changed);
 }
 
@@ -100,16 +154,11 @@ static bool start_lane(struct job *job)
     while (number < LANES_MAX && job->lanes[number])
         number++;
     mh_assert(number < LANES_MAX);
-    if (!budget_try(&job->run->budgets, job->src_server, job->dst_server))
+    if (!take_share(job))
         return false;
-    if (!mh_pool_reserve(job->run->cfg->pool, LANE_BYTES)) {
-        budget_release(&job->run->budgets, job->src_server, job->dst_server);
-        return false;
-    }
     int code = lane_new(job, number, &lane, &err);
     if (code != MH_OK) {
-        mh_pool_unreserve(job->run->cfg->pool, LANE_BYTES);
-        budget_release(&job->run->budgets, job->src_server, job->dst_server);
+        return_share(job);
         return false;
     }
     job->lanes[number] = lane;

@@ -21,15 +21,9 @@ struct old_skips {
 static int on_ledger_row(void *ctx, const char *src_path, const struct mh_ledger_row *row)
 {
     struct old_skips *s = ctx;
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 32;
-        struct old_skip *v = mh_realloc_array(s->v, cap, sizeof *v);
-        if (!v) {
-            s->failed = true;
-            return 1;
-        }
-        s->v = v;
-        s->cap = cap;
+    if (!mh_grow(s->v, s->cap, s->n + 1)) {
+        s->failed = true;
+        return 1;
     }
     s->v[s->n++] = (struct old_skip){.folder = mh_strdup(src_path),
                                      .reason = mh_strdup(row->reason),

@@ -9,14 +9,8 @@
 void result_item(struct mh_item_result **v, size_t *n, size_t *cap, const char *folder,
                  uint64_t uid, const char *state, const char *reason, const char *text)
 {
-    if (*n == *cap) {
-        size_t more = *cap ? 2 * *cap : 16;
-        struct mh_item_result *grown = mh_realloc_array(*v, more, sizeof *grown);
-        if (!grown)
-            return;
-        *v = grown;
-        *cap = more;
-    }
+    if (!mh_grow(*v, *cap, *n + 1))
+        return;
     struct mh_item_result *row = &(*v)[*n];
     *row = (struct mh_item_result){.folder = mh_strdup(folder ? folder : ""),
                                    .uid = uid,

@@ -8,12 +8,15 @@
 
 enum {
     SETTLE_MS = 400, /* after a knob was turned: connections are opened, old batches answered */
+    REWIRE_MS =
+        30 * 1000, /* likewise, until the first connection says that it is (not) compressed now */
     STRETCH_MS = 700,
     STRETCH_MESSAGES = 200, /* fewer say nothing … */
     STRETCH_BATCHES = 6,    /* … nor do few batches, whose answers come in one go */
     SLOW_STRETCH_MS = 3000, /* unless the target is this slow: then what came must do */
     SLOW_STRETCH_MESSAGES = 20,
     REST_STRETCHES = 20,        /* after no step has won */
+    WIRE_REST_STRETCHES = 300,  /* after TUNE_WIRE has lost: its trials cost log-ins */
     MESSAGE_OCTETS = 16 * 1024, /* a message costs the target as much as so many octets */
     GAIN_PERCENT = 5,           /* what a step must win */
     CONFIRMATIONS = 2,          /* so often in a row, or noise would drive it */
@@ -22,6 +25,7 @@ enum {
 
 static const unsigned batches[] = {25, 50, 100, 200, 400, 800};
 static const unsigned connections[] = {1, 2, 3, 4, 6, 8};
+static const unsigned wires[] = {false, true};
 
 static const struct {
     const unsigned *v;
@@ -30,15 +34,16 @@ static const struct {
     [TUNE_JOINED] = {connections, MH_ARRAY_LEN(connections)},
     [TUNE_LANES] = {connections, MH_ARRAY_LEN(connections)},
     [TUNE_BATCH] = {batches, MH_ARRAY_LEN(batches)},
+    [TUNE_WIRE] = {wires, MH_ARRAY_LEN(wires)},
 };
 
-/* Every step there is, the most promising first. */
+/* Every step there is, the most promising first; compression is thought worth a trial where it may win much. */
 static const struct move {
     enum tune_knob knob;
     int by;
 } moves[] = {
-    {TUNE_LANES, 1},  {TUNE_JOINED, 1},  {TUNE_BATCH, 1},
-    {TUNE_BATCH, -1}, {TUNE_JOINED, -1}, {TUNE_LANES, -1},
+    {TUNE_WIRE, 1},   {TUNE_LANES, 1},   {TUNE_JOINED, 1}, {TUNE_BATCH, 1},
+    {TUNE_BATCH, -1}, {TUNE_JOINED, -1}, {TUNE_LANES, -1}, {TUNE_WIRE, -1},
 };
 
 struct tuner {
@@ -58,7 +63,7 @@ struct tuner {
     double base, trial_sum;
 
     bool has_lost[MH_ARRAY_LEN(moves)]; /* since something won */
-    unsigned rest;                      /* stretches to go */
+    unsigned rest, wire_rest;           /* stretches to go */
 };
 
 struct tuner *tuner_new(void)
@@ -99,7 +104,8 @@ struct tuned tuner_now(struct tuner *t)
     (void)pthread_mutex_lock(&t->lock);
     struct tuned now = {.batch = batches[t->at[TUNE_BATCH]],
                         .lanes = connections[t->at[TUNE_LANES]],
-                        .joined = connections[t->at[TUNE_JOINED]]};
+                        .joined = connections[t->at[TUNE_JOINED]],
+                        .compress = wires[t->at[TUNE_WIRE]]};
     (void)pthread_mutex_unlock(&t->lock);
     return now;
 }
@@ -109,6 +115,19 @@ void tuner_press(struct tuner *t, enum tune_knob knob)
     (void)pthread_mutex_lock(&t->lock);
     t->pressed[knob] = true;
     (void)pthread_mutex_unlock(&t->lock);
+}
+
+static double work_of(uint64_t messages, uint64_t octets)
+{
+    return (double)octets + (double)messages * MESSAGE_OCTETS;
+}
+
+int64_t tuner_needs_ms(struct tuner *t, uint64_t messages, uint64_t octets)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    double ms = t->base > 0 ? work_of(messages, octets) / t->base : 0;
+    (void)pthread_mutex_unlock(&t->lock);
+    return ms < (double)INT64_MAX / 2 ? (int64_t)ms : INT64_MAX;
 }
 
 /* --- below: lock held ------------------------------------------------------------------------------------ */
@@ -124,6 +143,8 @@ static void begin_stretch(struct tuner *t, int64_t settle_until_ms)
 static bool can_move(const struct tuner *t, const struct move *m)
 {
     unsigned at = t->at[m->knob];
+    if (m->knob == TUNE_WIRE && t->wire_rest > 0)
+        return false;
     if (m->knob == TUNE_BATCH ? !t->can_batch : !t->pressed[m->knob])
         return false;
     return m->by > 0 ? at + 1 < scales[m->knob].n : at > 0;
@@ -132,7 +153,7 @@ static bool can_move(const struct tuner *t, const struct move *m)
 static void turn(struct tuner *t, const struct move *m, int by, int64_t now_ms)
 {
     t->at[m->knob] = (unsigned)((int)t->at[m->knob] + by);
-    begin_stretch(t, now_ms + SETTLE_MS);
+    begin_stretch(t, now_ms + (m->knob == TUNE_WIRE ? REWIRE_MS : SETTLE_MS));
 }
 
 /* True when a trial began. */
@@ -170,6 +191,8 @@ static bool judge_trial(struct tuner *t, double rate, int64_t now_ms)
     if (!wins(rate, t->base)) {
         t->trial = NULL;
         t->has_lost[m - moves] = true;
+        if (m->knob == TUNE_WIRE)
+            t->wire_rest = WIRE_REST_STRETCHES;
         turn(t, m, -m->by, now_ms);
         return true;
     }
@@ -223,8 +246,8 @@ bool tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms)
         t->octets += octets;
         int64_t ms = now_ms - t->start_ms;
         if (is_enough(t, ms)) {
-            double work = (double)t->octets + (double)t->messages * MESSAGE_OCTETS;
-            double rate = work / (double)ms;
+            double rate = work_of(t->messages, t->octets) / (double)ms;
+            t->wire_rest -= t->wire_rest > 0;
             turned = t->trial ? judge_trial(t, rate, now_ms) : judge_base(t, rate, now_ms);
             if (!turned)
                 begin_stretch(t, 0);
@@ -232,6 +255,13 @@ bool tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms)
     }
     (void)pthread_mutex_unlock(&t->lock);
     return turned;
+}
+
+void tuner_rewired(struct tuner *t, int64_t now_ms)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    begin_stretch(t, MH_MIN(t->settle_until_ms, now_ms + SETTLE_MS));
+    (void)pthread_mutex_unlock(&t->lock);
 }
 
 void tuner_disturbed(struct tuner *t)

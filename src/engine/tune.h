@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Learns what one target server likes, by trying: how many messages per MULTIAPPEND, how many connections
- * of one mailbox into one folder, how many over its folders. All mailboxes that go to the server share one tuner, so
+ * of one mailbox into one folder, how many over its folders, and whether the wire is the limit, so that compression
+ * pays. All mailboxes that go to the server share one tuner, so
  * what the first has learnt serves the others.
  *
  * A stretch of work is measured, then one knob is turned by one step and measured again. A step is kept when it
@@ -23,12 +24,14 @@ enum tune_knob {
     TUNE_JOINED, /* connections into one folder */
     TUNE_LANES,  /* connections of one mailbox, each in a folder of its own */
     TUNE_BATCH,  /* messages per MULTIAPPEND */
+    TUNE_WIRE,   /* compressed or not */
     TUNE_KNOBS,
 };
 
 /* What to do at present. */
 struct tuned {
     unsigned batch, lanes, joined;
+    bool compress; /* what goes over the wire (COMPRESS=DEFLATE, RFC 4978) */
 };
 
 struct tuner;
@@ -46,8 +49,14 @@ struct tuned tuner_now(struct tuner *t);
 /* The present value of KNOB holds somebody back: there is work for more. Only such knobs are turned. */
 void tuner_press(struct tuner *t, enum tune_knob knob);
 
+/* How long so much will take at the measured pace; 0 while that is not known. */
+int64_t tuner_needs_ms(struct tuner *t, uint64_t messages, uint64_t octets);
+
 /* A message of OCTETS was stored at NOW_MS. True when a knob was turned: look at tuner_now() again. */
 bool tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms);
+
+/* A connection is now as TUNE_WIRE says: what comes from here on can be measured. */
+void tuner_rewired(struct tuner *t, int64_t now_ms);
 
 /* A pause, a lost connection: the stretch that is being measured says nothing. */
 void tuner_disturbed(struct tuner *t);

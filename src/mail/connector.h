@@ -34,7 +34,7 @@ struct mh_env {
     const struct mh_log *log;
     int64_t timeout_ms; /* per read */
     bool is_source;     /* which side of the migration: chooses the rate limit and the trace mark */
-    bool compress;      /* the wire is the limit: compress it where the server can */
+    bool compress;      /* where the server can */
 };
 
 /* Facts about an open session's server. */
@@ -46,7 +46,8 @@ struct mh_caps {
     bool list_status, special_use, create_special_use;
     bool acl, metadata, quota, move, idle, object_id;
     bool append_sync_literal; /* each message costs a round trip: hide it with more connections */
-    bool compressed;
+    bool can_compress, compressed;
+    int64_t round_trip_ms;  /* a small command's answer, about; 0 where there is no wire */
     uint64_t append_limit;  /* bytes; 0 = none announced */
     char separator;         /* in native names; 0 = flat */
     char server_name[64];   /* from ID or the greeting, printable; "" unknown */
@@ -146,7 +147,8 @@ struct mh_connector {
     /* --- reading the selected folder --- */
     /* Metadata of all messages with uid >= FROM, into OUT (initialised; finished by the call). */
     int (*scan)(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, struct mh_err *err);
-    /* Likewise of the N messages UIDS (ascending) alone; what is not there is left out. NULL: scan() must do. */
+    /* Likewise of the N messages UIDS (ascending; N may be 0) alone; what is not there is left out. NULL: scan() must
+     * do. */
     int (*scan_uids)(struct mh_session *s, const uint64_t *uids, size_t n, struct mh_scan *out,
                      struct mh_err *err);
     /* The bodies of N items in their order, each exactly once begin…end or missed. */

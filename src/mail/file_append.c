@@ -46,14 +46,8 @@ static size_t slice_cost(const struct mh_slice *s)
 
 static bool slices_push(struct mh_file_slices *l, struct mh_slice slice)
 {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 8;
-        struct mh_slice *v = mh_realloc_array(l->v, cap, sizeof *v);
-        if (!v)
-            return false;
-        l->v = v;
-        l->cap = cap;
-    }
+    if (!mh_grow(l->v, l->cap, l->n + 1))
+        return false;
     l->v[l->n++] = slice;
     return true;
 }

@@ -45,14 +45,8 @@ int mh_file_entries_rename(struct mh_file_entries *l, struct mh_file_entry *e, c
 int mh_file_entries_add(struct mh_file_entries *l, uint64_t uid, const char *name,
                         unsigned char box, struct mh_err *err)
 {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 64;
-        struct mh_file_entry *v = mh_realloc_array(l->v, cap, sizeof *v);
-        if (!v)
-            return mh_err_nomem(err);
-        l->v = v;
-        l->cap = cap;
-    }
+    if (!mh_grow(l->v, l->cap, l->n + 1))
+        return mh_err_nomem(err);
     struct mh_file_entry *e = &l->v[l->n];
     *e = (struct mh_file_entry){.uid = uid, .box = box};
     int rc = mh_file_entries_rename(l, e, name, err);

@@ -74,14 +74,8 @@ const struct mh_file_record *mh_file_index_find(const struct mh_file_index *x, u
 
 int mh_file_index_put(struct mh_file_index *x, const struct mh_file_record *rec, struct mh_err *err)
 {
-    if (x->n_extra == x->cap_extra) {
-        size_t cap = x->cap_extra ? x->cap_extra * 2 : 16;
-        char **extra = mh_realloc_array(x->extra, cap, sizeof *extra);
-        if (!extra)
-            return mh_err_nomem(err);
-        x->extra = extra;
-        x->cap_extra = cap;
-    }
+    if (!mh_grow(x->extra, x->cap_extra, x->n_extra + 1))
+        return mh_err_nomem(err);
     char *own = mh_strndup(rec->keywords_len ? rec->keywords : "", rec->keywords_len);
     if (!own)
         return mh_err_nomem(err);

@@ -270,3 +270,16 @@ void mh_file_store_warn_odd_lines(struct mh_session *s, const struct mh_folder *
                "folder %s: %zu lines of its index cannot be read", folder->path,
                mh_file_index_odd_lines(x));
 }
+
+/* --- fetching --------------------------------------------------------------------------------- */
+
+int mh_file_store_fetch(struct mh_session *s,
+                        int (*locate)(void *lookup, const struct mh_item *item,
+                                      struct mh_file_extent *out, struct mh_err *err),
+                        const struct mh_item *const *items, size_t n, struct mh_sink *sink,
+                        struct mh_err *err)
+{
+    struct mh_file_lookup lookup = {s, false};
+    struct mh_file_source source = {locate, &lookup};
+    return mh_file_fetch(&source, mh_file_store(s)->env->pool, items, n, sink, err);
+}

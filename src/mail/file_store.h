@@ -17,6 +17,7 @@
 #define MH_MAIL_FILE_STORE_H
 
 #include "mail/connector.h"
+#include "mail/file_fetch.h"
 #include "mail/file_index.h"
 
 struct mh_file_store {
@@ -101,5 +102,21 @@ void mh_file_store_opened(const struct mh_folder *folder, uint64_t messages, str
 /* Says that X, FOLDER's, has lines that are none of ours. */
 void mh_file_store_warn_odd_lines(struct mh_session *s, const struct mh_folder *folder,
                                   const struct mh_file_index *x);
+
+/* --- fetching --------------------------------------------------------------------------------- */
+
+/* One look for messages that are files: a name that the session does not know, or that is gone, has
+ * the connector read the folder again, once. */
+struct mh_file_lookup {
+    struct mh_session *s;
+    bool was_relisted;
+};
+
+/* mh_connector.fetch: as mh_file_fetch(), with a struct mh_file_lookup as LOCATE's context. waits */
+int mh_file_store_fetch(struct mh_session *s,
+                        int (*locate)(void *lookup, const struct mh_item *item,
+                                      struct mh_file_extent *out, struct mh_err *err),
+                        const struct mh_item *const *items, size_t n, struct mh_sink *sink,
+                        struct mh_err *err) MH_MUST_CHECK;
 
 #endif

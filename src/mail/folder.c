@@ -7,8 +7,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-#define FOLDERS_FIRST 32u
-
 static void folder_done(struct mh_folder *f)
 {
     mh_free(f->path);
@@ -22,14 +20,8 @@ int mh_folders_add(struct mh_folders *l, const char *path, const char *native,
     if (l->n >= MH_FOLDERS_MAX)
         return mh_err_set(err, MH_EMAILBOX, "mail", "more than %u folders in one mailbox",
                           MH_FOLDERS_MAX);
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : FOLDERS_FIRST;
-        struct mh_folder *v = mh_realloc_array(l->v, cap, sizeof *v);
-        if (!v)
-            return mh_err_nomem(err);
-        l->v = v;
-        l->cap = cap;
-    }
+    if (!mh_grow(l->v, l->cap, l->n + 1))
+        return mh_err_nomem(err);
     struct mh_folder f = {.path = mh_strdup(path), .native = mh_strdup(native)};
     if (!f.path || !f.native) {
         folder_done(&f);

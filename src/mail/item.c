@@ -49,7 +49,7 @@ struct word {
 struct mh_kwsets {
     char **texts; /* owned; texts[id - 1] */
     uint32_t n;
-    uint32_t cap;
+    size_t cap;
     size_t text_bytes;   /* of all texts */
     uint32_t *slots;     /* owned: ids by hash, open addressing, 0 = free */
     uint32_t slots_mask; /* number of slots - 1 */
@@ -132,14 +132,8 @@ static bool is_blank(char c)
 
 static bool words_push(struct mh_kwsets *k, size_t at, const char *s, size_t len)
 {
-    if (at == k->words_cap) {
-        size_t cap = k->words_cap ? k->words_cap * 2 : 16;
-        struct word *words = mh_realloc_array(k->words, cap, sizeof *words);
-        if (!words)
-            return false;
-        k->words = words;
-        k->words_cap = cap;
-    }
+    if (!mh_grow(k->words, k->words_cap, at + 1))
+        return false;
     k->words[at] = (struct word){s, len};
     return true;
 }
@@ -194,14 +188,8 @@ static uint32_t *slot_for(const struct mh_kwsets *k, const char *text)
 /* Room for one more set: at most half of the slots are used. */
 static int kwsets_grow(struct mh_kwsets *k, struct mh_err *err)
 {
-    if (k->n == k->cap) {
-        uint32_t cap = k->cap ? k->cap * 2 : 32;
-        char **texts = mh_realloc_array(k->texts, cap, sizeof *texts);
-        if (!texts)
-            return mh_err_nomem(err);
-        k->texts = texts;
-        k->cap = cap;
-    }
+    if (!mh_grow(k->texts, k->cap, k->n + 1))
+        return mh_err_nomem(err);
     uint32_t size = k->slots_mask + 1;
     if ((k->n + 1) * 2 <= size)
         return 0;
@@ -252,8 +240,6 @@ int mh_kwsets_intern(struct mh_kwsets *k, const char *keywords, size_t len, uint
 
 /* --- scans ------------------------------------------------------------------------------------ */
 
-#define SCAN_FIRST 64u
-
 int mh_scan_init(struct mh_scan *s, struct mh_err *err)
 {
     *s = (struct mh_scan){0};
@@ -268,36 +254,13 @@ void mh_scan_done(struct mh_scan *s)
     *s = (struct mh_scan){0};
 }
 
-static int scan_grow(struct mh_scan *s, bool with_spare, struct mh_err *err)
-{
-    size_t cap = s->cap;
-    if (s->n == cap) {
-        cap = cap ? cap * 2 : SCAN_FIRST;
-        struct mh_item *items = mh_realloc_array(s->items, cap, sizeof *items);
-        if (!items)
-            return mh_err_nomem(err);
-        s->items = items;
-        s->cap = cap;
-    }
-    if (with_spare && s->spare_cap < cap) {
-        struct mh_item *spare = mh_realloc_array(s->spare, cap, sizeof *spare);
-        if (!spare)
-            return mh_err_nomem(err);
-        s->spare = spare;
-        s->spare_cap = cap;
-    }
-    return 0;
-}
-
 int mh_scan_add(struct mh_scan *s, const struct mh_item *item, struct mh_err *err)
 {
     bool in_order = s->n == 0 || s->items[s->n - 1].uid < item->uid;
     bool with_spare = s->spare || !in_order;
-    if (s->n == s->cap || (with_spare && s->spare_cap < s->cap)) {
-        int rc = scan_grow(s, with_spare, err);
-        if (rc < 0)
-            return rc;
-    }
+    if (!mh_grow(s->items, s->cap, s->n + 1) ||
+        (with_spare && !mh_grow(s->spare, s->spare_cap, s->cap)))
+        return mh_err_nomem(err);
     s->items[s->n++] = *item;
     return 0;
 }
@@ -353,18 +316,16 @@ void mh_scan_finish(struct mh_scan *s)
     s->spare_cap = 0;
 }
 
+static int by_uid(const void *pkey, const void *pitem)
+{
+    const uint64_t *uid = pkey;
+    const struct mh_item *item = pitem;
+    return (*uid > item->uid) - (*uid < item->uid);
+}
+
 const struct mh_item *mh_scan_find(const struct mh_scan *s, uint64_t uid)
 {
-    size_t lo = 0;
-    size_t hi = s->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (s->items[mid].uid < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < s->n && s->items[lo].uid == uid ? &s->items[lo] : NULL;
+    return s->n ? bsearch(&uid, s->items, s->n, sizeof *s->items, by_uid) : NULL;
 }
 
 /* --- names ------------------------------------------------------------------------------------ */

@@ -46,17 +46,10 @@ static bool is_in_set(const struct plan_pattern *p, size_t number, uint32_t c)
 
 static void push(struct walk *w, struct job job)
 {
-    if (w->n_jobs == w->cap_jobs) {
-        size_t cap = w->cap_jobs ? w->cap_jobs * 2 : 32;
-        struct job *jobs = mh_realloc_array(w->jobs, cap, sizeof *jobs);
-        if (!jobs) {
-            w->failed = true;
-            return;
-        }
-        w->jobs = jobs;
-        w->cap_jobs = cap;
-    }
-    w->jobs[w->n_jobs++] = job;
+    if (mh_grow(w->jobs, w->cap_jobs, w->n_jobs + 1))
+        w->jobs[w->n_jobs++] = job;
+    else
+        w->failed = true;
 }
 
 /* Was the walk here before? It is now. */

@@ -267,14 +267,8 @@ int plan_add_mailbox(struct mh_plan *p, const char *file, struct mh_mailbox *m, 
     if (index == MH_MAILBOXES_MAX)
         return plan_fail(err, file, (struct mh_pos){m->line, 0}, "more than %u mailboxes",
                          MH_MAILBOXES_MAX);
-    if (index == p->cap_mailboxes) {
-        size_t cap = index ? index * 2 : 16;
-        struct mh_mailbox *v = mh_realloc_array(p->mailboxes, cap, sizeof *v);
-        if (!v)
-            return plan_nomem(err);
-        p->mailboxes = v;
-        p->cap_mailboxes = cap;
-    }
+    if (!mh_grow(p->mailboxes, p->cap_mailboxes, index + 1))
+        return plan_nomem(err);
     int rc = put_key(&p->users->by_id, plan_lower(m->id), index, &other, err);
     if (rc == MH_EEXIST)
         return fail_same_id(p, file, m, other, err);

@@ -25,8 +25,6 @@ struct plan_strset_leaf {
     size_t value;
 };
 
-enum { FIRST_CAP = 16 };
-
 /* There is one inner node fewer than leaves; index 0 is none of them: its child[0] is the link
  * to the root, so that the root changes like any other link. */
 
@@ -66,21 +64,12 @@ size_t *plan_strset_get(const struct plan_strset *s, const char *key)
     return strcmp(key_of(s, leaf), key) == 0 ? &s->leaves[leaf].value : NULL;
 }
 
+/* One room for both: it counts once the second one has it, too. */
 static int grow(struct plan_strset *s, struct mh_err *err)
 {
-    if (s->n < s->cap)
-        return 0;
-    size_t cap = s->cap ? s->cap * 2 : FIRST_CAP;
-    struct plan_strset_node *nodes = mh_realloc_array(s->nodes, cap, sizeof *nodes);
-    if (!nodes)
-        return plan_nomem(err);
-    s->nodes = nodes;
-    struct plan_strset_leaf *leaves = mh_realloc_array(s->leaves, cap, sizeof *leaves);
-    if (!leaves)
-        return plan_nomem(err);
-    s->leaves = leaves;
-    s->cap = cap;
-    return 0;
+    size_t cap = s->cap;
+    bool has_room = mh_grow(s->nodes, cap, s->n + 1) && mh_grow(s->leaves, s->cap, s->n + 1);
+    return has_room ? 0 : plan_nomem(err);
 }
 
 /* Appends the leaf; its index is s->n before. */

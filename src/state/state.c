@@ -305,14 +305,8 @@ static char *dup_column(sqlite3_stmt *stmt, int column)
 
 static int add_folder(struct mh_state_folders *l, size_t *cap, sqlite3_stmt *s, struct mh_err *err)
 {
-    if (l->n == *cap) {
-        size_t more = *cap ? 2 * *cap : 32;
-        struct mh_state_folder *v = mh_realloc_array(l->v, more, sizeof *v);
-        if (!v)
-            return mh_err_nomem(err);
-        l->v = v;
-        *cap = more;
-    }
+    if (!mh_grow(l->v, *cap, l->n + 1))
+        return mh_err_nomem(err);
     struct mh_state_folder *f = &l->v[l->n++];
     *f = (struct mh_state_folder){.id = (uint32_t)sqlite3_column_int64(s, 0),
                                   .mailbox = (uint32_t)sqlite3_column_int64(s, 1),
@@ -361,14 +355,8 @@ void mh_state_folders_done(struct mh_state_folders *f)
 
 static int add_item(struct mh_state_items *l, sqlite3_stmt *s, struct mh_err *err)
 {
-    if (l->n == l->cap) {
-        size_t more = l->cap ? 2 * l->cap : 256;
-        struct mh_state_item *v = mh_realloc_array(l->v, more, sizeof *v);
-        if (!v)
-            return mh_err_nomem(err);
-        l->v = v;
-        l->cap = more;
-    }
+    if (!mh_grow(l->v, l->cap, l->n + 1))
+        return mh_err_nomem(err);
     struct mh_state_item *i = &l->v[l->n++];
     *i = (struct mh_state_item){.src_uid = (uint64_t)sqlite3_column_int64(s, 0),
                                 .dst_uid = (uint64_t)sqlite3_column_int64(s, 1),

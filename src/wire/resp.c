@@ -337,14 +337,8 @@ static int step_quoted(struct mh_resp *r, struct mh_resp_event *ev, struct mh_er
 
 static int add_literal(struct mh_resp *r, uint64_t octets, struct mh_err *err)
 {
-    if (r->n_literals == r->literals_cap) {
-        size_t cap = r->literals_cap ? r->literals_cap * 2 : 8;
-        struct mh_vals_literal *grown = mh_realloc_array(r->literals, cap, sizeof *grown);
-        if (!grown)
-            return mh_err_nomem(err);
-        r->literals = grown;
-        r->literals_cap = cap;
-    }
+    if (!mh_grow(r->literals, r->literals_cap, r->n_literals + 1))
+        return mh_err_nomem(err);
     r->literals[r->n_literals++] = (struct mh_vals_literal){r->text.len, (size_t)octets};
     r->left = octets;
     r->stage = STAGE_LITERAL;

@@ -120,8 +120,8 @@ struct mh_vals_literal {
 /* The nodes of one response; the memory is kept from one to the next. */
 struct mh_vals {
     struct mh_val *nodes; /* owned */
+    size_t cap;
     unsigned n;
-    unsigned cap;
     unsigned n_top;
 };
 

@@ -3,8 +3,6 @@
 
 #include "base/mem.h"
 
-enum { FIRST_NODES = 64 };
-
 /* One parse: where it is and which lists are open. */
 struct vals_parse {
     struct mh_vals *out;
@@ -19,14 +17,8 @@ static enum mh_vals_result push(struct vals_parse *p, enum mh_val_kind kind, con
                                 size_t len)
 {
     struct mh_vals *v = p->out;
-    if (v->n == v->cap) {
-        unsigned cap = v->cap ? v->cap * 2 : FIRST_NODES;
-        struct mh_val *nodes = mh_realloc_array(v->nodes, cap, sizeof *nodes);
-        if (!nodes)
-            return MH_VALS_NOMEM;
-        v->nodes = nodes;
-        v->cap = cap;
-    }
+    if (!mh_grow(v->nodes, v->cap, v->n + 1))
+        return MH_VALS_NOMEM;
     if (p->depth > 0)
         v->nodes[p->open[p->depth - 1]].children++;
     else

@@ -29,6 +29,8 @@ struct subject {
     /* A new, empty mailbox called NAME; the endpoint is the caller's. */
     void (*setup)(struct rig *r, const char *name, struct mh_endpoint *out);
     void (*teardown)(const struct mh_endpoint *ep);
+    /* Somebody else deletes a message; NULL where the connector has no scan_uids. */
+    void (*expunge)(const struct mh_endpoint *ep, const struct mh_folder *f, uint64_t uid);
 };
 
 static void setup_path(struct rig *r, const char *type, const char *name, struct mh_endpoint *out)
@@ -91,15 +93,22 @@ static void teardown_mem(const struct mh_endpoint *ep)
     mh_mem_drop(ep->path);
 }
 
+static void expunge_mem(const struct mh_endpoint *ep, const struct mh_folder *f, uint64_t uid)
+{
+    cr_assert(mh_mem_expunge(ep->path, f->native, uid));
+}
+
 static const struct subject subjects[] = {
     {"maildir", &mh_maildir, NO_ZONE | NO_ACL | NO_METADATA | FIXED_NAMES | FEW_KEYWORDS,
-     setup_maildir, teardown_none},
+     setup_maildir, teardown_none, NULL},
     {"maildir in fs layout", &mh_maildir,
-     NO_ZONE | NO_ACL | NO_METADATA | FIXED_NAMES | FEW_KEYWORDS, setup_maildir_fs, teardown_none},
-    {"mbox", &mh_mbox, NO_ACL | NO_METADATA | NO_COUNTS | FIXED_NAMES, setup_mbox, teardown_none},
-    {"eml", &mh_eml, NO_ACL | NO_METADATA | FIXED_NAMES, setup_eml, teardown_none},
-    {"mem", &mh_mem, BATCHES, setup_mem, teardown_mem},
-    {"mem without MULTIAPPEND", &mh_mem, 0, setup_mem_plain, teardown_mem},
+     NO_ZONE | NO_ACL | NO_METADATA | FIXED_NAMES | FEW_KEYWORDS, setup_maildir_fs, teardown_none,
+     NULL},
+    {"mbox", &mh_mbox, NO_ACL | NO_METADATA | NO_COUNTS | FIXED_NAMES, setup_mbox, teardown_none,
+     NULL},
+    {"eml", &mh_eml, NO_ACL | NO_METADATA | FIXED_NAMES, setup_eml, teardown_none, NULL},
+    {"mem", &mh_mem, BATCHES, setup_mem, teardown_mem, expunge_mem},
+    {"mem without MULTIAPPEND", &mh_mem, 0, setup_mem_plain, teardown_mem, expunge_mem},
 };
 
 /* --- running a body once per subject ---------------------------------------------------------- */
@@ -751,6 +760,180 @@ CONFORM(five_thousand_messages)
     made_free(&m);
 }
 
+/* --- listing by UID --------------------------------------------------------------------------- */
+
+enum { LISTED = 60 };
+
+/* Messages that differ in all that a scan tells; their folder is selected. */
+struct listed {
+    struct made m;
+    struct mh_scan all; /* as scan() from 1 has them */
+    uint64_t uids[LISTED];
+};
+
+/* The table says it too, so that a connector that loses it does not pass by skipping. */
+static bool can_list(const struct bench *b)
+{
+    cr_assert_eq(b->c->scan_uids != NULL, b->sub->expunge != NULL);
+    return b->c->scan_uids != NULL;
+}
+
+static void listed_make(struct bench *b, struct listed *l)
+{
+    static const char *const keywords[] = {NULL, "work", "$Forwarded", "$Forwarded NonJunk work"};
+    static struct mail mails[LISTED];
+    struct verdicts vs;
+    make_folder(b->c, b->s, "Listed", MH_ROLE_NONE, &l->m);
+    for (size_t i = 0; i < LISTED; i++)
+        mails[i] = (struct mail){.bytes = bytes_message(100 + 37 * i, (unsigned)i),
+                                 .flags = (uint8_t)(i & 0x1f),
+                                 .keywords = keywords[i % 4],
+                                 .date = {1000000000 + (int64_t)i * 5000, (int16_t)(i * 7), true}};
+    append_all(b, &l->m.folder, mails, LISTED, 4096, &vs);
+    verdicts_free(&vs);
+    free_mails(mails, LISTED);
+    scan_folder(b->c, b->s, &l->m.folder, &l->all);
+    cr_assert_eq(l->all.n, (size_t)LISTED);
+    for (size_t i = 0; i < LISTED; i++)
+        l->uids[i] = l->all.items[i].uid;
+}
+
+static void listed_free(struct listed *l)
+{
+    mh_scan_done(&l->all);
+    made_free(&l->m);
+}
+
+/* Both sets have ids of their own: the texts are compared. */
+static void expect_same_item(const struct mh_scan *got, const struct mh_item *g,
+                             const struct mh_scan *want, const struct mh_item *w)
+{
+    unsigned long long uid = w->uid;
+    cr_assert_eq(g->uid, w->uid);
+    cr_expect_eq(g->size, w->size, "UID %llu", uid);
+    cr_expect_eq(g->flags, w->flags, "UID %llu", uid);
+    cr_expect_eq(g->modseq, w->modseq, "UID %llu", uid);
+    cr_expect_eq(g->date.is_set, w->date.is_set, "UID %llu", uid);
+    cr_expect_eq(g->date.unix_s, w->date.unix_s, "UID %llu", uid);
+    cr_expect_eq(g->date.zone_min, w->date.zone_min, "UID %llu", uid);
+    cr_expect_str_eq(mh_kwsets_text(got->kwsets, g->kwset), mh_kwsets_text(want->kwsets, w->kwset),
+                     "UID %llu", uid);
+}
+
+/* scan_uids() of UIDS gives those of ALL that are among them, each as it is there, and nothing else;
+ * N_THERE is how many that must be. */
+static void expect_listed(struct bench *b, const struct mh_scan *all, const uint64_t *uids,
+                          size_t n, size_t n_there)
+{
+    struct mh_scan got;
+    size_t k = 0;
+    ASSERT_OK(mh_scan_init(&got, &err));
+    ASSERT_OK(b->c->scan_uids(b->s, uids, n, &got, &err));
+    cr_assert_eq(got.n, n_there, "%zu messages are listed, not %zu", got.n, n_there);
+    for (size_t i = 0; i < n; i++) {
+        const struct mh_item *want = mh_scan_find(all, uids[i]);
+        if (!want)
+            continue;
+        cr_assert_lt(k, got.n, "UID %llu is left out", (unsigned long long)uids[i]);
+        expect_same_item(&got, &got.items[k++], all, want);
+    }
+    cr_expect_eq(k, got.n);
+    mh_scan_done(&got);
+}
+
+/* Three UIDs that no message has yet. */
+static void uids_to_come(struct bench *b, const struct listed *l, uint64_t *uids)
+{
+    struct mh_opened opened;
+    ASSERT_OK(b->c->select(b->s, &l->m.folder, false, &opened, &err));
+    uids[0] = MH_MAX(opened.uidnext, l->uids[LISTED - 1] + 1);
+    uids[1] = uids[0] + 1;
+    uids[2] = uids[0] + 1000000;
+}
+
+CONFORM(listing_by_uid)
+{
+    struct listed l;
+    uint64_t some[LISTED];
+    size_t n = 0;
+    if (!can_list(b))
+        return;
+    listed_make(b, &l);
+    expect_listed(b, &l.all, l.uids, LISTED, LISTED);
+    for (size_t i = 0; i < LISTED; i++) /* alone and in pairs, gaps between */
+        if (i % 7 == 0 || i % 7 == 2 || i % 7 == 3)
+            some[n++] = l.uids[i];
+    expect_listed(b, &l.all, some, n, n);
+    expect_listed(b, &l.all, &l.uids[0], 1, 1);
+    expect_listed(b, &l.all, &l.uids[LISTED - 1], 1, 1);
+    some[0] = l.uids[0];
+    some[1] = l.uids[LISTED - 1];
+    expect_listed(b, &l.all, some, 2, 2);
+    uids_to_come(b, &l, &some[2]);
+    expect_listed(b, &l.all, &some[2], 3, 0);
+    expect_listed(b, &l.all, some, 5, 2);
+    listed_free(&l);
+}
+
+CONFORM(listing_no_uids)
+{
+    struct listed l;
+    struct mh_scan scan;
+    if (!can_list(b))
+        return;
+    listed_make(b, &l);
+    ASSERT_OK(mh_scan_init(&scan, &err));
+    ASSERT_OK(b->c->scan_uids(b->s, NULL, 0, &scan, &err));
+    cr_expect_eq(scan.n, 0u);
+    cr_expect_null(mh_scan_find(&scan, l.uids[0]));
+    mh_scan_done(&scan);
+    expect_listed(b, &l.all, l.uids, LISTED, LISTED); /* the session goes on */
+    struct made empty;                                /* a folder with nothing in it */
+    struct mh_opened opened;
+    make_folder(b->c, b->s, "Empty", MH_ROLE_NONE, &empty);
+    ASSERT_OK(b->c->select(b->s, &empty.folder, false, &opened, &err));
+    expect_listed(b, &l.all, NULL, 0, 0);
+    ASSERT_OK(mh_scan_init(&scan, &err));
+    ASSERT_OK(b->c->scan_uids(b->s, l.uids, LISTED, &scan, &err));
+    cr_expect_eq(scan.n, 0u);
+    mh_scan_done(&scan);
+    made_free(&empty);
+    listed_free(&l);
+}
+
+/* What went, what came and what changed since the folder was opened. */
+CONFORM(listing_by_uid_what_has_changed)
+{
+    struct listed l;
+    struct mh_scan now;
+    struct verdicts vs;
+    struct mail mail = {.bytes = bytes_message(333, 99), .flags = MH_DRAFT, .keywords = "late"};
+    uint64_t some[LISTED + 1];
+    if (!can_list(b))
+        return;
+    listed_make(b, &l);
+    memcpy(some, l.uids, sizeof l.uids);
+    b->sub->expunge(&b->ep, &l.m.folder, l.uids[0]);
+    b->sub->expunge(&b->ep, &l.m.folder, l.uids[30]);
+    b->sub->expunge(&b->ep, &l.m.folder, l.uids[31]);
+    b->sub->expunge(&b->ep, &l.m.folder, l.uids[LISTED - 1]);
+    ASSERT_OK(b->c->store_flags(b->s, &l.uids[40], 2, true, MH_FLAGGED | MH_DELETED, "new", &err));
+    append_all(b, &l.m.folder, &mail, 1, 4096, &vs);
+    some[LISTED] = vs.v[0].uid;
+    ASSERT_OK(mh_scan_init(&now, &err));
+    ASSERT_OK(b->c->scan(b->s, 1, &now, &err));
+    cr_assert_eq(now.n, (size_t)LISTED - 3);
+    expect_listed(b, &now, some, LISTED + 1, LISTED - 3);
+    expect_listed(b, &now, &l.uids[29], 4, 2);
+    expect_listed(b, &now, &l.uids[30], 2, 0);
+    expect_listed(b, &now, &l.uids[40], 1, 1); /* \Deleted is not gone */
+    expect_listed(b, &now, &some[LISTED], 1, 1);
+    mh_scan_done(&now);
+    verdicts_free(&vs);
+    bytes_free(&mail.bytes);
+    listed_free(&l);
+}
+
 CONFORM(two_folders_in_one_session)
 {
     struct made one;
@@ -1190,6 +1373,17 @@ CONFORM(rights_and_metadata)
 
 /* --- out of memory ---------------------------------------------------------------------------- */
 
+static int list_one(struct bench *b, struct mh_session *s, uint64_t uid, struct mh_err *err)
+{
+    struct mh_scan scan = {.n = 0};
+    int rc = mh_scan_init(&scan, err);
+    if (rc == 0)
+        rc = b->c->scan_uids(s, &uid, 1, &scan, err);
+    cr_expect(rc < 0 || scan.n == 1);
+    mh_scan_done(&scan);
+    return rc;
+}
+
 /* Everything once; the first error ends it. */
 static int everything(struct bench *b, struct mh_err *err)
 {
@@ -1229,8 +1423,10 @@ static int everything(struct bench *b, struct mh_err *err)
     if (rc == 0 && scan.n) {
         item = &scan.items[0];
         uid = item->uid;
-        rc = b->c->store_flags(s, &uid, 1, true, MH_FLAGGED, "three", err);
+        rc = b->c->scan_uids ? list_one(b, s, uid, err) : 0;
     }
+    if (rc == 0 && item)
+        rc = b->c->store_flags(s, &uid, 1, true, MH_FLAGGED, "three", err);
     if (rc == 0 && item)
         rc = b->c->fetch(s, &item, 1, &got.sink, err);
     if (is_open)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * For tests of what connectors for files read and leave on the disk: shell commands in the scratch
- * folder, and all of a folder's mail at once.
+ * folder, sessions on what is in there, and all of a folder's mail at once.
  */
 #ifndef MH_TESTS_CONFORM_DISK_H
 #define MH_TESTS_CONFORM_DISK_H
@@ -46,21 +46,32 @@ static inline struct mh_session *open_disk(struct rig *r, const struct mh_connec
     return s;
 }
 
-/* A folder's mail, fetched; the caller frees all three. */
+/* A folder's mail, fetched: the caller's to free. All zero is an empty one. */
 struct box {
     struct mh_scan scan;
     const struct mh_item **items;
     struct collector got;
 };
 
-static inline void box_read(const struct mh_connector *c, struct mh_session *s,
+static inline void box_scan(const struct mh_connector *c, struct mh_session *s,
                             const struct mh_folder *f, struct box *box)
 {
     scan_folder(c, s, f, &box->scan);
     box->items = item_list(&box->scan);
     collector_init(&box->got);
+}
+
+static inline void box_fetch(const struct mh_connector *c, struct mh_session *s, struct box *box)
+{
     ASSERT_OK(c->fetch(s, box->items, box->scan.n, &box->got.sink, &err));
     cr_assert_eq(box->got.n, box->scan.n);
+}
+
+static inline void box_read(const struct mh_connector *c, struct mh_session *s,
+                            const struct mh_folder *f, struct box *box)
+{
+    box_scan(c, s, f, box);
+    box_fetch(c, s, box);
 }
 
 static inline void box_free(struct box *box)
@@ -68,6 +79,7 @@ static inline void box_free(struct box *box)
     collector_free(&box->got);
     free(box->items);
     mh_scan_done(&box->scan);
+    *box = (struct box){.items = NULL};
 }
 
 /* The place of the message with exactly this text; the test fails when there is none. */
@@ -86,14 +98,88 @@ static inline const char *box_keywords(const struct box *box, size_t i)
     return mh_kwsets_text(box->scan.kwsets, box->items[i]->kwset);
 }
 
-/* The listed folder PATH; the list is the caller's. */
-static inline const struct mh_folder *list_find(const struct mh_connector *c, struct mh_session *s,
-                                                struct mh_folders *l, const char *path)
+/* --- an archive with a session on it ---------------------------------------------------------- */
+
+struct disk {
+    struct rig *r;
+    const struct mh_connector *c;
+    struct mh_endpoint ep;
+    struct mh_session *s; /* NULL between disk_leave() and disk_enter() */
+    struct mh_folders list;
+    struct box box; /* of the folder that was read last */
+};
+
+static inline void disk_open(struct disk *d, struct rig *r, const struct mh_connector *c,
+                             const char *name, bool create)
 {
-    mh_folders_done(l);
-    ASSERT_OK(c->list(s, true, l, &err));
-    return mh_folders_find(l, path);
+    *d = (struct disk){.r = r, .c = c, .list = MH_FOLDERS_INIT};
+    d->s = open_disk(r, c, name, create, &d->ep);
 }
+
+static inline void disk_leave(struct disk *d)
+{
+    d->c->close(d->s);
+    d->s = NULL;
+}
+
+/* Another session on the same archive. */
+static inline void disk_enter(struct disk *d, bool create)
+{
+    ASSERT_OK(d->c->open(&d->ep, &d->r->env, create, &d->s, &err));
+}
+
+static inline void disk_close(struct disk *d)
+{
+    box_free(&d->box);
+    mh_folders_done(&d->list);
+    disk_leave(d); /* closing NULL does nothing */
+    mh_endpoint_done(&d->ep);
+}
+
+/* Lists the folders; the one at PATH or NULL. */
+static inline const struct mh_folder *disk_list(struct disk *d, const char *path)
+{
+    mh_folders_done(&d->list);
+    ASSERT_OK(d->c->list(d->s, true, &d->list, &err));
+    return mh_folders_find(&d->list, path);
+}
+
+static inline void disk_read(struct disk *d, const struct mh_folder *f)
+{
+    box_free(&d->box);
+    box_read(d->c, d->s, f, &d->box);
+}
+
+/* The same, with COMMAND run between the scan, which finds N messages, and the fetch. */
+static inline void disk_read_around(struct disk *d, const struct mh_folder *f, size_t n,
+                                    const char *command)
+{
+    box_free(&d->box);
+    box_scan(d->c, d->s, f, &d->box);
+    cr_assert_eq(d->box.scan.n, n);
+    shell(d->r, command);
+    box_fetch(d->c, d->s, &d->box);
+}
+
+static inline void mails_free(struct mail *mails, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        bytes_free(&mails[i].bytes);
+}
+
+/* Appends N messages, a few octets at a time, and waits for their verdicts: the caller's to free. */
+static inline void disk_append(struct disk *d, const struct mh_folder *f, const struct mail *mails,
+                               size_t n, struct verdicts *vs)
+{
+    verdicts_init(vs, n);
+    ASSERT_OK(d->c->append_open(d->s, f, &vs->sink, &err));
+    for (size_t i = 0; i < n; i++)
+        ASSERT_OK(send_mail(d->r, d->c, d->s, &mails[i], i, 5, &err));
+    ASSERT_OK(d->c->append_flush(d->s, &err));
+    cr_assert_eq(vs->n, n);
+}
+
+/* --- line ends -------------------------------------------------------------------------------- */
 
 /* How a message's octets in a file become its octets: the rule all file connectors share. */
 static const struct form_case {

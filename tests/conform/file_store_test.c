@@ -22,10 +22,9 @@ static const struct mh_connector *connector_of(const struct rig *r)
 }
 
 /* The session is on nothing: no folders, names as they would be, and nothing is made. */
-static void expect_empty(struct rig *r, const struct mh_connector *c, struct mh_session *s,
-                         const char *path)
+static void expect_empty(struct disk *d, const char *path)
 {
-    struct mh_folders l = MH_FOLDERS_INIT;
+    const struct mh_connector *c = d->c;
     struct mh_folder f = {.path = NULL};
     struct mh_opened opened;
     struct mh_quota q;
@@ -33,17 +32,16 @@ static void expect_empty(struct rig *r, const struct mh_connector *c, struct mh_
     struct verdicts vs;
     mh_err_reset(&why);
     verdicts_init(&vs, 1);
-    ASSERT_OK(c->list(s, true, &l, &err));
-    cr_expect_eq(l.n, 0u);
-    ASSERT_OK(c->quota(s, &q, &err));
+    (void)disk_list(d, path);
+    cr_expect_eq(d->list.n, 0u);
+    ASSERT_OK(c->quota(d->s, &q, &err));
     cr_expect(q.known && q.limit_bytes > 0, "the room that it will have");
-    ASSERT_OK(c->plan_name(s, path, &f.path, &f.native, &err));
+    ASSERT_OK(c->plan_name(d->s, path, &f.path, &f.native, &err));
     cr_expect_str_eq(f.path, path);
-    cr_expect_eq(c->select(s, &f, false, &opened, &why), MH_ENOENT, "%s", why.text);
-    cr_expect_eq(c->append_open(s, &f, &vs.sink, &why), MH_ENOENT, "%s", why.text);
-    shell(r, "test -z \"$(find . -mindepth 1 ! -name there)\"");
+    cr_expect_eq(c->select(d->s, &f, false, &opened, &why), MH_ENOENT, "%s", why.text);
+    cr_expect_eq(c->append_open(d->s, &f, &vs.sink, &why), MH_ENOENT, "%s", why.text);
+    shell(d->r, "test -z \"$(find . -mindepth 1 ! -name there)\"");
     verdicts_free(&vs);
-    mh_folders_done(&l);
     mh_free(f.path);
     mh_free(f.native);
 }
@@ -55,16 +53,14 @@ static void body_target(struct rig *r)
     const struct mh_connector *c = connector_of(r);
     cr_assert_eq(chdir(r->dir), 0);
     for (size_t i = 0; i < MH_ARRAY_LEN(missing); i++) {
-        struct mh_endpoint ep;
-        struct mh_session *s = NULL;
+        struct disk d = {.r = r, .c = c, .list = MH_FOLDERS_INIT};
         bool is_absolute = missing[i][0] == '/';
-        mh_endpoint_init(&ep);
-        ep.path = is_absolute ? mh_asprintf("%s/a/b", r->dir) : mh_strdup(missing[i]);
-        ASSERT_OK(c->open(&ep, &r->env, false, &s, &err));
-        cr_expect_neq(c->caps(s)->separator, '\0');
-        expect_empty(r, c, s, "A/B.c");
-        c->close(s);
-        mh_endpoint_done(&ep);
+        mh_endpoint_init(&d.ep);
+        d.ep.path = is_absolute ? mh_asprintf("%s/a/b", r->dir) : mh_strdup(missing[i]);
+        disk_enter(&d, false);
+        cr_expect_neq(c->caps(d.s)->separator, '\0');
+        expect_empty(&d, "A/B.c");
+        disk_close(&d);
     }
 }
 
@@ -81,13 +77,11 @@ ParameterizedTest(size_t *nth, file_store, a_missing_target_that_is_looked_at_is
 /* A directory that somebody has made for it is as good as none. */
 static void body_directory(struct rig *r)
 {
-    const struct mh_connector *c = connector_of(r);
-    struct mh_endpoint ep;
+    struct disk d;
     shell(r, "mkdir there");
-    struct mh_session *s = open_disk(r, c, "there", false, &ep);
-    expect_empty(r, c, s, "A/B.c");
-    c->close(s);
-    mh_endpoint_done(&ep);
+    disk_open(&d, r, connector_of(r), "there", false);
+    expect_empty(&d, "A/B.c");
+    disk_close(&d);
 }
 
 ParameterizedTestParameters(file_store, an_empty_directory_as_target_is_empty)
@@ -138,29 +132,26 @@ ParameterizedTest(size_t *nth, file_store, a_missing_source_is_an_error)
 static void body_made_later(struct rig *r)
 {
     const struct mh_connector *c = connector_of(r);
-    struct mh_endpoint ep;
-    struct mh_folders l = MH_FOLDERS_INIT;
+    struct disk d;
     struct made m;
     char *path = NULL;
     char *native = NULL;
-    struct mh_session *s = open_disk(r, c, "x/y", false, &ep);
-    ASSERT_OK(c->plan_name(s, "A/v1.2", &path, &native, &err));
-    c->close(s);
-    ASSERT_OK(c->open(&ep, &r->env, true, &s, &err));
-    make_folder(c, s, "A/v1.2", MH_ROLE_SENT, &m);
+    disk_open(&d, r, c, "x/y", false);
+    ASSERT_OK(c->plan_name(d.s, "A/v1.2", &path, &native, &err));
+    disk_leave(&d);
+    disk_enter(&d, true);
+    make_folder(c, d.s, "A/v1.2", MH_ROLE_SENT, &m);
     cr_expect_str_eq(m.folder.path, path);
     cr_expect_str_eq(m.folder.native, native);
-    c->close(s);
-    ASSERT_OK(c->open(&ep, &r->env, false, &s, &err));
-    const struct mh_folder *f = list_find(c, s, &l, "A/v1.2");
+    disk_leave(&d);
+    disk_enter(&d, false);
+    const struct mh_folder *f = disk_list(&d, "A/v1.2");
     cr_assert_not_null(f);
     cr_expect_eq(f->role, MH_ROLE_SENT);
-    c->close(s);
-    mh_folders_done(&l);
+    disk_close(&d);
     made_free(&m);
     mh_free(path);
     mh_free(native);
-    mh_endpoint_done(&ep);
 }
 
 ParameterizedTestParameters(file_store, what_is_planned_is_made)
@@ -179,17 +170,16 @@ static void body_single(struct rig *r)
     static const char *const paths[] = {"there/Sent.mbox", "none/Sent.mbox"};
     shell(r, "mkdir there");
     for (size_t i = 0; i < MH_ARRAY_LEN(paths); i++) {
-        struct mh_endpoint ep;
+        struct disk d;
         struct mh_err why;
         char *path = NULL;
         char *native = NULL;
         mh_err_reset(&why);
-        struct mh_session *s = open_disk(r, &mh_mbox, paths[i], false, &ep);
-        cr_expect_eq(mh_mbox.caps(s)->separator, '\0');
-        expect_empty(r, &mh_mbox, s, "Sent");
-        cr_expect_eq(mh_mbox.plan_name(s, "Other", &path, &native, &why), MH_EFOLDER);
-        mh_mbox.close(s);
-        mh_endpoint_done(&ep);
+        disk_open(&d, r, &mh_mbox, paths[i], false);
+        cr_expect_eq(mh_mbox.caps(d.s)->separator, '\0');
+        expect_empty(&d, "Sent");
+        cr_expect_eq(mh_mbox.plan_name(d.s, "Other", &path, &native, &why), MH_EFOLDER);
+        disk_close(&d);
     }
 }
 

@@ -18,8 +18,7 @@ static void keep_log(void *ctx, enum mh_log_level level, const char *line)
 
 static void body_foreign(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct box box;
+    struct disk d;
     shell(r, "mkdir -p m/cur m/new m/tmp");
     shell(r, "printf 'a: 1\\n\\nnew\\n' >m/new/1.M1P1.host");
     shell(r, "printf 'a: 2\\n\\nseen\\n' >'m/cur/2.M1P1.host,S=14:2,FSa'");
@@ -32,9 +31,9 @@ static void body_foreign(struct rig *r)
     shell(r, "touch m/cur/.hidden m/tmp/unfinished; mkdir m/cur/dir; mkfifo m/cur/pipe");
     shell(r, "echo secret >outside; ln -s ../../outside m/cur/link:2,S; ln -s /etc/passwd m/new/p");
     mh_log_set_output(keep_log, NULL);
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    box_read(&mh_maildir, s, &inbox, &box);
-    cr_assert_eq(box.scan.n, 5u);
+    disk_open(&d, r, &mh_maildir, "m", false);
+    disk_read(&d, &inbox);
+    cr_assert_eq(d.box.scan.n, 5u);
     static const struct {
         const char *text;
         uint8_t flags;
@@ -48,17 +47,15 @@ static void body_foreign(struct rig *r)
         {"", 0, "", 0},
     };
     for (size_t i = 0; i < MH_ARRAY_LEN(want); i++) {
-        size_t at = box_find(&box, want[i].text, strlen(want[i].text));
-        cr_expect_eq(box.items[at]->flags, want[i].flags, "%zu", i);
-        cr_expect_str_eq(box_keywords(&box, at), want[i].keywords);
-        cr_expect_eq(box.items[at]->size, want[i].size, "%zu: %llu", i,
-                     (unsigned long long)box.items[at]->size);
-        cr_expect_eq(box.items[at]->date.unix_s, 1000000000);
+        size_t at = box_find(&d.box, want[i].text, strlen(want[i].text));
+        cr_expect_eq(d.box.items[at]->flags, want[i].flags, "%zu", i);
+        cr_expect_str_eq(box_keywords(&d.box, at), want[i].keywords);
+        cr_expect_eq(d.box.items[at]->size, want[i].size, "%zu: %llu", i,
+                     (unsigned long long)d.box.items[at]->size);
+        cr_expect_eq(d.box.items[at]->date.unix_s, 1000000000);
     }
     cr_expect_not_null(strstr(log_lines, "4 entries that are no regular files"), "%s", log_lines);
-    box_free(&box);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, as_other_programs_leave_it)
@@ -68,21 +65,18 @@ Test(maildir_disk, as_other_programs_leave_it)
 
 static void body_forms(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct box box;
+    struct disk d;
     shell(r, "mkdir -p m/cur m/new m/tmp");
     for (size_t i = 0; i < MH_ARRAY_LEN(form_cases); i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "m/cur/%zu.x:2,", i);
         write_disk(r, name, form_cases[i].in, strlen(form_cases[i].in));
     }
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    box_read(&mh_maildir, s, &inbox, &box);
+    disk_open(&d, r, &mh_maildir, "m", false);
+    disk_read(&d, &inbox);
     for (size_t i = 0; i < MH_ARRAY_LEN(form_cases); i++)
-        (void)box_find(&box, form_cases[i].out, strlen(form_cases[i].out));
-    box_free(&box);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+        (void)box_find(&d.box, form_cases[i].out, strlen(form_cases[i].out));
+    disk_close(&d);
 }
 
 Test(maildir_disk, forms)
@@ -96,8 +90,7 @@ static void body_lf_sizes(struct rig *r)
     static const size_t sizes[] = {1,     2,      65534,  65535,   65536,   65537,
                                    70000, 131072, 524288, 1048575, 1048576, 3000000};
     enum { N = MH_ARRAY_LEN(sizes) };
-    struct mh_endpoint ep;
-    struct box box;
+    struct disk d;
     shell(r, "mkdir -p m/cur m/new m/tmp");
     char *texts[N];
     for (size_t i = 0; i < N; i++) {
@@ -108,8 +101,8 @@ static void body_lf_sizes(struct rig *r)
         (void)snprintf(name, sizeof name, "m/cur/%zu.x:2,", i);
         write_disk(r, name, texts[i], sizes[i]);
     }
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    box_read(&mh_maildir, s, &inbox, &box);
+    disk_open(&d, r, &mh_maildir, "m", false);
+    disk_read(&d, &inbox);
     for (size_t i = 0; i < N; i++) {
         struct mh_buf want = MH_BUF_INIT;
         for (size_t j = 0; j < sizes[i]; j++) {
@@ -117,13 +110,11 @@ static void body_lf_sizes(struct rig *r)
                 mh_buf_addc(&want, '\r');
             mh_buf_addc(&want, texts[i][j]);
         }
-        (void)box_find(&box, mh_buf_str(&want), want.len);
+        (void)box_find(&d.box, mh_buf_str(&want), want.len);
         mh_buf_done(&want);
         free(texts[i]);
     }
-    box_free(&box);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, lf_files_of_any_size)
@@ -134,33 +125,23 @@ Test(maildir_disk, lf_files_of_any_size)
 /* While we look, a mail program reads the mail: new/ becomes cur/, flags change, one is deleted. */
 static void body_moving(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct mh_scan scan;
-    struct collector got;
+    struct disk d;
     shell(r, "mkdir -p m/cur m/new m/tmp; for i in 1 2 3; do echo $i >m/new/$i.x; done");
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    scan_folder(&mh_maildir, s, &inbox, &scan);
-    cr_assert_eq(scan.n, 3u);
-    shell(r, "mv m/new/1.x m/cur/1.x:2,S; mv m/new/2.x m/cur/2.x:2,FS; rm m/new/3.x");
-    const struct mh_item **items = item_list(&scan);
-    collector_init(&got);
-    ASSERT_OK(mh_maildir.fetch(s, items, 3, &got.sink, &err));
+    disk_open(&d, r, &mh_maildir, "m", false);
+    disk_read_around(&d, &inbox, 3,
+                     "mv m/new/1.x m/cur/1.x:2,S; mv m/new/2.x m/cur/2.x:2,FS; rm m/new/3.x");
     size_t ended = 0;
     for (size_t i = 0; i < 3; i++) {
-        ended += got.v[i].ended;
-        if (got.v[i].missed)
-            cr_expect_str_eq(got.v[i].reason, "vanished");
+        ended += d.box.got.v[i].ended;
+        if (d.box.got.v[i].missed)
+            cr_expect_str_eq(d.box.got.v[i].reason, "vanished");
     }
     cr_expect_eq(ended, 2u);
-    collector_free(&got);
     shell(r, "mv m/cur/1.x:2,S m/cur/1.x:2,RS");
     uint64_t uid = mh_uid_from_name("1.x", 3);
-    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, true, MH_FLAGGED, "", &err));
+    ASSERT_OK(mh_maildir.store_flags(d.s, &uid, 1, true, MH_FLAGGED, "", &err));
     shell(r, "test -e m/cur/1.x:2,FRS");
-    free(items);
-    mh_scan_done(&scan);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, flags_change_while_we_look)
@@ -171,32 +152,21 @@ Test(maildir_disk, flags_change_while_we_look)
 /* Between the scan and the fetch somebody puts a link, a directory and a pipe where mail was. */
 static void body_swapped(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct mh_scan scan;
-    struct collector got;
+    struct disk d;
     shell(r, "mkdir -p m/cur m/new m/tmp; echo secret >outside; for i in 1 2 3 4; do echo $i "
              ">m/cur/$i.x:2,; "
              "done");
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    scan_folder(&mh_maildir, s, &inbox, &scan);
-    cr_assert_eq(scan.n, 4u);
-    shell(
-        r,
-        "cd m/cur; rm *; ln -s ../../outside 1.x:2,; mkdir 2.x:2,; mkfifo 3.x:2,; echo 4 >4.x:2,");
-    const struct mh_item **items = item_list(&scan);
-    collector_init(&got);
-    ASSERT_OK(mh_maildir.fetch(s, items, 4, &got.sink, &err));
+    disk_open(&d, r, &mh_maildir, "m", false);
+    disk_read_around(&d, &inbox, 4,
+                     "cd m/cur; rm *; ln -s ../../outside 1.x:2,; mkdir 2.x:2,; mkfifo 3.x:2,; "
+                     "echo 4 >4.x:2,");
     for (size_t i = 0; i < 4; i++) {
-        bool is_mail = got.v[i].uid == mh_uid_from_name("4.x", 3);
-        cr_expect_eq(got.v[i].missed, !is_mail);
-        if (got.v[i].missed)
-            cr_expect_str_eq(got.v[i].reason, "unreadable");
+        const struct got *got = &d.box.got.v[i];
+        cr_expect_eq(got->missed, got->uid != mh_uid_from_name("4.x", 3));
+        if (got->missed)
+            cr_expect_str_eq(got->reason, "unreadable");
     }
-    collector_free(&got);
-    free(items);
-    mh_scan_done(&scan);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, other_things_where_mail_was, .timeout = 30)
@@ -207,19 +177,16 @@ Test(maildir_disk, other_things_where_mail_was, .timeout = 30)
 /* Two files with one base name are two messages, whatever made them so. */
 static void body_twin_names(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct box box;
+    struct disk d;
     shell(r, "mkdir -p m/cur m/new m/tmp; echo one >m/cur/1.x:2,S; echo two >m/cur/1.x:2,F; "
              "echo three >m/new/1.x");
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    box_read(&mh_maildir, s, &inbox, &box);
-    cr_assert_eq(box.scan.n, 3u);
-    (void)box_find(&box, "one\r\n", 5);
-    (void)box_find(&box, "two\r\n", 5);
-    (void)box_find(&box, "three\r\n", 7);
-    box_free(&box);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_open(&d, r, &mh_maildir, "m", false);
+    disk_read(&d, &inbox);
+    cr_assert_eq(d.box.scan.n, 3u);
+    (void)box_find(&d.box, "one\r\n", 5);
+    (void)box_find(&d.box, "two\r\n", 5);
+    (void)box_find(&d.box, "three\r\n", 7);
+    disk_close(&d);
 }
 
 Test(maildir_disk, two_files_with_one_name)
@@ -229,43 +196,40 @@ Test(maildir_disk, two_files_with_one_name)
 
 static void body_folders(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct mh_folders l = MH_FOLDERS_INIT;
+    struct disk d;
     shell(
         r,
         "for d in m m/.Sent m/.A.B m/.Entw\\&APw-rfe m/.v1%2E2; do mkdir -p $d/cur $d/new $d/tmp; "
         "done; mkdir m/.nomaildir m/courierimapkeywords; touch m/.Sent/cur/1,S=100:2,S");
     shell(r, "mkdir -p out/cur; ln -s ../out m/.link; touch m/.file");
     shell(r, "printf 'Sent\\nEntw&APw-rfe\\nGone\\n' >m/subscriptions");
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    cr_expect_eq(mh_maildir.caps(s)->separator, '.');
-    const struct mh_folder *f = list_find(&mh_maildir, s, &l, "Sent");
-    cr_assert_eq(l.n, 5u);
+    disk_open(&d, r, &mh_maildir, "m", false);
+    cr_expect_eq(mh_maildir.caps(d.s)->separator, '.');
+    const struct mh_folder *f = disk_list(&d, "Sent");
+    cr_assert_eq(d.list.n, 5u);
     cr_assert_not_null(f);
     cr_expect_eq(f->messages, 1u);
     cr_expect_eq(f->size, 100u);
     cr_expect(f->size_known);
     cr_expect(f->attrs & MH_FOLDER_SUBSCRIBED);
-    cr_expect_not_null(mh_folders_find(&l, "A/B"));
-    cr_expect_not(mh_folders_find(&l, "A/B")->attrs & MH_FOLDER_SUBSCRIBED);
-    cr_expect_not_null(mh_folders_find(&l, "v1.2"));
-    cr_expect(mh_folders_find(&l, "Entw\xc3\xbcrfe")->attrs & MH_FOLDER_SUBSCRIBED);
-    ASSERT_OK(mh_maildir.subscribe(s, mh_folders_find(&l, "A/B"), &err));
-    ASSERT_OK(mh_maildir.subscribe(s, mh_folders_find(&l, "A/B"), &err));
+    cr_expect_not_null(mh_folders_find(&d.list, "A/B"));
+    cr_expect_not(mh_folders_find(&d.list, "A/B")->attrs & MH_FOLDER_SUBSCRIBED);
+    cr_expect_not_null(mh_folders_find(&d.list, "v1.2"));
+    cr_expect(mh_folders_find(&d.list, "Entw\xc3\xbcrfe")->attrs & MH_FOLDER_SUBSCRIBED);
+    ASSERT_OK(mh_maildir.subscribe(d.s, mh_folders_find(&d.list, "A/B"), &err));
+    ASSERT_OK(mh_maildir.subscribe(d.s, mh_folders_find(&d.list, "A/B"), &err));
     shell(r, "test \"$(grep -cx A.B m/subscriptions)\" = 1");
     /* Dovecot's second version of the file */
     shell(r, "printf 'V\\t2\\n\\nA\\tB\\nINBOX\\n' >m/subscriptions");
-    f = list_find(&mh_maildir, s, &l, "A/B");
+    f = disk_list(&d, "A/B");
     cr_expect(f->attrs & MH_FOLDER_SUBSCRIBED);
-    cr_expect(mh_folders_find(&l, "INBOX")->attrs & MH_FOLDER_SUBSCRIBED);
-    cr_expect_not(mh_folders_find(&l, "Sent")->attrs & MH_FOLDER_SUBSCRIBED);
+    cr_expect(mh_folders_find(&d.list, "INBOX")->attrs & MH_FOLDER_SUBSCRIBED);
+    cr_expect_not(mh_folders_find(&d.list, "Sent")->attrs & MH_FOLDER_SUBSCRIBED);
     struct mh_folder deep = {.path = (char *)(uintptr_t) "X/Y",
                              .native = (char *)(uintptr_t) ".X.Y"};
-    ASSERT_OK(mh_maildir.subscribe(s, &deep, &err));
+    ASSERT_OK(mh_maildir.subscribe(d.s, &deep, &err));
     shell(r, "test \"$(tail -n 1 m/subscriptions)\" = \"$(printf 'X\\tY')\"");
-    mh_folders_done(&l);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, folders)
@@ -275,19 +239,16 @@ Test(maildir_disk, folders)
 
 static void body_fs(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct mh_folders l = MH_FOLDERS_INIT;
+    struct disk d;
     shell(r, "for d in INBOX Sent A/B v1.2; do mkdir -p m/$d/cur m/$d/new m/$d/tmp; done; mkdir "
              "m/empty");
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    cr_expect_eq(mh_maildir.caps(s)->separator, '/');
-    cr_assert_not_null(list_find(&mh_maildir, s, &l, "A/B"));
-    cr_expect_eq(l.n, 4u, "%zu folders", l.n);
-    cr_expect_not_null(mh_folders_find(&l, "INBOX"));
-    cr_expect_not_null(mh_folders_find(&l, "v1.2"));
-    mh_folders_done(&l);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_open(&d, r, &mh_maildir, "m", false);
+    cr_expect_eq(mh_maildir.caps(d.s)->separator, '/');
+    cr_assert_not_null(disk_list(&d, "A/B"));
+    cr_expect_eq(d.list.n, 4u, "%zu folders", d.list.n);
+    cr_expect_not_null(mh_folders_find(&d.list, "INBOX"));
+    cr_expect_not_null(mh_folders_find(&d.list, "v1.2"));
+    disk_close(&d);
 }
 
 Test(maildir_disk, fs_layout)
@@ -323,19 +284,15 @@ Test(maildir_disk, what_is_no_maildir)
 /* What we write: a file in cur/ with sizes and flags in its name, nothing in tmp/ or new/. */
 static void body_written(struct rig *r)
 {
-    struct mh_endpoint ep;
+    struct disk d;
     struct verdicts vs;
-    struct mail crlf = {.bytes = bytes_of_text("a: b\r\n\r\nc\r\n"),
-                        .flags = MH_SEEN,
-                        .date = {1000000000, 60, true},
-                        .keywords = "work"};
-    struct mail lf = {.bytes = bytes_of_text("a: b\n\nc\n"), .flags = MH_FLAGGED};
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", true, &ep);
-    verdicts_init(&vs, 2);
-    ASSERT_OK(mh_maildir.append_open(s, &inbox, &vs.sink, &err));
-    ASSERT_OK(send_mail(r, &mh_maildir, s, &crlf, 0, 5, &err));
-    ASSERT_OK(send_mail(r, &mh_maildir, s, &lf, 1, 5, &err));
-    ASSERT_OK(mh_maildir.append_flush(s, &err));
+    struct mail mails[] = {{.bytes = bytes_of_text("a: b\r\n\r\nc\r\n"),
+                            .flags = MH_SEEN,
+                            .date = {1000000000, 60, true},
+                            .keywords = "work"},
+                           {.bytes = bytes_of_text("a: b\n\nc\n"), .flags = MH_FLAGGED}};
+    disk_open(&d, r, &mh_maildir, "m", true);
+    disk_append(&d, &inbox, mails, MH_ARRAY_LEN(mails), &vs);
     shell(r,
           "test \"$(ls m/cur | wc -l)\" = 2; test -z \"$(ls m/tmp m/new | grep -v :$ | grep .)\"");
     shell(r, "ls m/cur | grep -qE ',S=11,W=11:2,Sa$' && ls m/cur | grep -qE ',S=8,W=11,R=1:2,F$'");
@@ -345,11 +302,9 @@ static void body_written(struct rig *r)
     shell(r, "printf 'a: b\\r\\n\\r\\nc\\r\\n' | cmp - m/cur/*W=11:2,Sa");
     shell(r, "printf 'a: b\\n\\nc\\n' | cmp - m/cur/*R=1:2,F");
     shell(r, "test \"$(cat m/dovecot-keywords)\" = '0 work'");
-    bytes_free(&crlf.bytes);
-    bytes_free(&lf.bytes);
+    mails_free(mails, MH_ARRAY_LEN(mails));
     verdicts_free(&vs);
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, what_we_write)
@@ -360,44 +315,39 @@ Test(maildir_disk, what_we_write)
 /* More keywords than letters: what is not kept is said. */
 static void body_keywords(struct rig *r)
 {
-    struct mh_endpoint ep;
+    struct disk d;
     struct verdicts vs;
-    struct box box;
-    struct mail m = {.bytes = bytes_of_text("x\r\n")};
+    struct mail mails[30];
+    char words[MH_ARRAY_LEN(mails)][16];
     mh_log_set_output(keep_log, NULL);
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", true, &ep);
-    verdicts_init(&vs, 30);
-    ASSERT_OK(mh_maildir.append_open(s, &inbox, &vs.sink, &err));
-    for (uint64_t i = 0; i < 30; i++) {
-        char word[16];
-        (void)snprintf(word, sizeof word, "k%02d", (int)i);
-        m.keywords = word;
-        ASSERT_OK(send_mail(r, &mh_maildir, s, &m, i, 5, &err));
+    disk_open(&d, r, &mh_maildir, "m", true);
+    for (size_t i = 0; i < MH_ARRAY_LEN(mails); i++) {
+        (void)snprintf(words[i], sizeof words[i], "k%02d", (int)i);
+        mails[i] = (struct mail){.bytes = bytes_of_text("x\r\n"), .keywords = words[i]};
     }
-    ASSERT_OK(mh_maildir.append_flush(s, &err));
-    box_read(&mh_maildir, s, &inbox, &box);
+    disk_append(&d, &inbox, mails, MH_ARRAY_LEN(mails), &vs);
+    disk_read(&d, &inbox);
     size_t with = 0;
     for (size_t i = 0; i < 30; i++)
-        with += *box_keywords(&box, i) != '\0';
+        with += *box_keywords(&d.box, i) != '\0';
     cr_expect_eq(with, 26u);
-    box_free(&box);
     struct mh_opened opened;
-    ASSERT_OK(mh_maildir.select(s, &inbox, true, &opened, &err));
+    ASSERT_OK(mh_maildir.select(d.s, &inbox, true, &opened, &err));
     cr_expect_not(opened.keywords_ok);
     cr_expect_str_eq(opened.keywords,
                      "k00 k01 k02 k03 k04 k05 k06 k07 k08 k09 k10 k11 k12 k13 k14 k15 k16 k17 k18 "
                      "k19 k20 k21 k22 k23 k24 k25");
     uint64_t uid = vs.v[0].uid;
-    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, true, MH_SEEN, "k01 more MORE", &err));
+    ASSERT_OK(mh_maildir.store_flags(d.s, &uid, 1, true, MH_SEEN, "k01 more MORE", &err));
     cr_expect_not_null(strstr(log_lines, "1 were not kept: more"), "%s", log_lines);
-    mh_maildir.close(s);
+    disk_leave(&d);
     cr_expect_not_null(strstr(log_lines, "INBOX: a Maildir holds 26 different keywords at most: "
                                          "4 were not kept: k26 k27 k28 k29"),
                        "%s", log_lines);
     shell(r, "ls m/cur | grep -q ':2,Sab$'");
-    bytes_free(&m.bytes);
+    mails_free(mails, MH_ARRAY_LEN(mails));
     verdicts_free(&vs);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, more_keywords_than_letters)
@@ -408,23 +358,22 @@ Test(maildir_disk, more_keywords_than_letters)
 /* The 26th letter: until it is given away new keywords are welcome. */
 static void body_last_letter(struct rig *r)
 {
-    struct mh_endpoint ep;
+    struct disk d;
     struct mh_opened opened;
     shell(r, "mkdir -p m/cur m/new m/tmp; touch m/cur/1.x:2,; "
              "seq 0 24 | sed 's/.*/& word&/' >m/dovecot-keywords");
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
-    ASSERT_OK(mh_maildir.select(s, &inbox, true, &opened, &err));
+    disk_open(&d, r, &mh_maildir, "m", false);
+    ASSERT_OK(mh_maildir.select(d.s, &inbox, true, &opened, &err));
     cr_expect(opened.keywords_ok);
     uint64_t uid = mh_uid_from_name("1.x", 3);
     /* Taking away what nobody has gives no letter away. */
-    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, false, 0, "unknown", &err));
-    ASSERT_OK(mh_maildir.store_flags(s, &uid, 1, true, 0, "last", &err));
+    ASSERT_OK(mh_maildir.store_flags(d.s, &uid, 1, false, 0, "unknown", &err));
+    ASSERT_OK(mh_maildir.store_flags(d.s, &uid, 1, true, 0, "last", &err));
     shell(r, "test -e m/cur/1.x:2,z; grep -qx '25 last' m/dovecot-keywords");
-    ASSERT_OK(mh_maildir.select(s, &inbox, true, &opened, &err));
+    ASSERT_OK(mh_maildir.select(d.s, &inbox, true, &opened, &err));
     cr_expect_not(opened.keywords_ok);
     cr_expect_not_null(strstr(opened.keywords, "word24 last"));
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, the_last_letter)
@@ -437,21 +386,20 @@ static void body_native(struct rig *r)
 {
     static const char *const natives[] = {"..",   "../out", ".A/../../out", "/etc",
                                           "link", "",       "./cur"};
-    struct mh_endpoint ep;
+    struct disk d;
     shell(r, "mkdir -p m/cur m/new m/tmp out/cur out/new out/tmp; ln -s ../out m/link; echo x "
              ">out/cur/1");
-    struct mh_session *s = open_disk(r, &mh_maildir, "m", false, &ep);
+    disk_open(&d, r, &mh_maildir, "m", false);
     for (size_t i = 0; i < MH_ARRAY_LEN(natives); i++) {
         struct mh_folder f = {.path = (char *)(uintptr_t)natives[i],
                               .native = (char *)(uintptr_t)natives[i]};
         struct mh_opened opened = {0};
         struct mh_err why;
         mh_err_reset(&why);
-        int rc = mh_maildir.select(s, &f, true, &opened, &why);
+        int rc = mh_maildir.select(d.s, &f, true, &opened, &why);
         cr_expect(rc < 0 || opened.messages == 0, "%s", natives[i]);
     }
-    mh_maildir.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(maildir_disk, names_from_outside_do_not_lead_out)

@@ -17,22 +17,20 @@ static void body_foreign(struct rig *r)
         FROM "Status: RO\nX-Status: A\nX-Keywords: work\nSubject: 1\n\n>From here\n>>From there\n\n"
              "From y@z Mon Nov 23 00:00:00 2026 +0100\nSubject: 2\n\nsecond\n\n\n" FROM
              "Subject: 3\r\n\r\nx\r\n";
-    struct mh_endpoint ep;
-    struct mh_folders l = MH_FOLDERS_INIT;
-    struct box box;
+    struct disk d;
     shell(
         r,
         "mkdir -p m/A; touch m/A.mbox m/A/B.mbox m/notes.txt; mkdir m/dir.mbox; ln -s /etc m/link");
     shell(r, "echo x >outside; ln -s ../outside m/out.mbox");
     write_disk(r, "m/F.mbox", text, sizeof text - 1);
-    struct mh_session *s = open_disk(r, &mh_mbox, "m", false, &ep);
-    const struct mh_folder *f = list_find(&mh_mbox, s, &l, "F");
+    disk_open(&d, r, &mh_mbox, "m", false);
+    const struct mh_folder *f = disk_list(&d, "F");
     cr_assert_not_null(f);
-    cr_expect_eq(l.n, 3u, "%zu folders", l.n);
-    cr_expect_not_null(mh_folders_find(&l, "A"));
-    cr_expect_not_null(mh_folders_find(&l, "A/B"));
-    box_read(&mh_mbox, s, f, &box);
-    cr_assert_eq(box.scan.n, 3u);
+    cr_expect_eq(d.list.n, 3u, "%zu folders", d.list.n);
+    cr_expect_not_null(mh_folders_find(&d.list, "A"));
+    cr_expect_not_null(mh_folders_find(&d.list, "A/B"));
+    disk_read(&d, f);
+    cr_assert_eq(d.box.scan.n, 3u);
     static const struct {
         const char *text;
         uint8_t flags;
@@ -46,24 +44,21 @@ static void body_foreign(struct rig *r)
         {"Subject: 3\r\n\r\nx\r\n", 0, "", 1795349100},
     };
     for (size_t i = 0; i < MH_ARRAY_LEN(want); i++) {
-        size_t at = box_find(&box, want[i].text, strlen(want[i].text));
-        cr_expect_eq(box.items[at]->size, strlen(want[i].text), "%zu", i);
-        cr_expect_eq(box.items[at]->flags, want[i].flags, "%zu", i);
-        cr_expect_str_eq(box_keywords(&box, at), want[i].keywords);
-        cr_expect_eq(box.items[at]->date.unix_s, want[i].unix_s, "%zu", i);
+        size_t at = box_find(&d.box, want[i].text, strlen(want[i].text));
+        cr_expect_eq(d.box.items[at]->size, strlen(want[i].text), "%zu", i);
+        cr_expect_eq(d.box.items[at]->flags, want[i].flags, "%zu", i);
+        cr_expect_str_eq(box_keywords(&d.box, at), want[i].keywords);
+        cr_expect_eq(d.box.items[at]->date.unix_s, want[i].unix_s, "%zu", i);
     }
-    uint64_t uids[3] = {box.items[0]->uid, box.items[1]->uid, box.items[2]->uid};
-    box_free(&box);
+    uint64_t uids[3] = {d.box.items[0]->uid, d.box.items[1]->uid, d.box.items[2]->uid};
     /* Another program marks mail as read and rewrites the file: the same messages. */
     shell(r, "sed -i 's/^Status: RO/Status: R/; s/^Subject: 2/Status: O\\nSubject: 2/' m/F.mbox");
     struct mh_scan scan;
-    scan_folder(&mh_mbox, s, f, &scan);
+    scan_folder(&mh_mbox, d.s, f, &scan);
     for (size_t i = 0; i < 3; i++)
         cr_expect_not_null(mh_scan_find(&scan, uids[i]), "message %zu has another name now", i);
     mh_scan_done(&scan);
-    mh_folders_done(&l);
-    mh_mbox.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(mbox_disk, as_other_programs_leave_it)
@@ -81,37 +76,29 @@ static void body_single(struct rig *r)
     write_disk(r, "Sent.mbox", FROM "a\n", sizeof FROM + 1);
     write_disk(r, "INBOX.mbox", FROM "a\n", sizeof FROM + 1);
     for (size_t i = 0; i < MH_ARRAY_LEN(files); i++) {
-        struct mh_endpoint ep;
-        struct mh_folders l = MH_FOLDERS_INIT;
+        struct disk d;
         struct made m;
         struct mh_err why;
         mh_err_reset(&why);
-        struct mh_session *s = open_disk(r, &mh_mbox, files[i].file, true, &ep);
-        make_folder(&mh_mbox, s, files[i].path, MH_ROLE_NONE, &m);
-        const struct mh_folder *f = list_find(&mh_mbox, s, &l, files[i].path);
-        cr_assert_eq(l.n, 1u);
+        disk_open(&d, r, &mh_mbox, files[i].file, true);
+        make_folder(&mh_mbox, d.s, files[i].path, MH_ROLE_NONE, &m);
+        const struct mh_folder *f = disk_list(&d, files[i].path);
+        cr_assert_eq(d.list.n, 1u);
         cr_assert_not_null(f);
         struct mail mail = {.bytes = bytes_of_text("b\r\n"), .flags = MH_SEEN};
         struct verdicts vs;
-        struct box box;
-        verdicts_init(&vs, 1);
-        ASSERT_OK(mh_mbox.append_open(s, f, &vs.sink, &err));
-        ASSERT_OK(send_mail(r, &mh_mbox, s, &mail, 0, 9, &err));
-        ASSERT_OK(mh_mbox.append_flush(s, &err));
-        box_read(&mh_mbox, s, f, &box);
-        cr_expect_eq(box.scan.n, i == 3 ? 1u : 2u);
-        cr_expect_eq(box.items[box_find(&box, "b\r\n", 3)]->flags, MH_SEEN);
-        box_free(&box);
+        disk_append(&d, f, &mail, 1, &vs);
+        disk_read(&d, f);
+        cr_expect_eq(d.box.scan.n, i == 3 ? 1u : 2u);
+        cr_expect_eq(d.box.items[box_find(&d.box, "b\r\n", 3)]->flags, MH_SEEN);
         char *path = NULL;
         char *native = NULL;
-        cr_expect_eq(mh_mbox.create(s, "Other", 0, &path, &native, &why), MH_EFOLDER);
+        cr_expect_eq(mh_mbox.create(d.s, "Other", 0, &path, &native, &why), MH_EFOLDER);
         cr_expect_not_null(strstr(why.text, "give a directory"), "%s", why.text);
         bytes_free(&mail.bytes);
         verdicts_free(&vs);
         made_free(&m);
-        mh_folders_done(&l);
-        mh_mbox.close(s);
-        mh_endpoint_done(&ep);
+        disk_close(&d);
     }
 }
 
@@ -120,33 +107,40 @@ Test(mbox_disk, single_files)
     rig_run(body_single, NULL);
 }
 
-static void append_texts(struct rig *r, struct mh_session *s, const char *const *texts, size_t n)
+/* Makes the folder F in a new archive. */
+static void open_new(struct disk *d, struct rig *r)
 {
+    struct made m;
+    disk_open(d, r, &mh_mbox, "m", true);
+    make_folder(&mh_mbox, d->s, "F", MH_ROLE_NONE, &m);
+    made_free(&m);
+}
+
+/* Appends them to F. */
+static void append_texts(struct disk *d, const char *const *texts, size_t n)
+{
+    enum { TEXTS_MAX = 3 };
+    struct mail mails[TEXTS_MAX] = {{.flags = 0}};
     struct verdicts vs;
-    verdicts_init(&vs, n);
-    ASSERT_OK(mh_mbox.append_open(s, &folder_f, &vs.sink, &err));
-    for (size_t i = 0; i < n; i++) {
-        struct mail m = {.bytes = bytes_of_text(texts[i]),
-                         .flags = MH_FLAGGED,
-                         .keywords = "k",
-                         .date = {1795349100, 60, true}};
-        ASSERT_OK(send_mail(r, &mh_mbox, s, &m, i, 9, &err));
-        bytes_free(&m.bytes);
-    }
-    ASSERT_OK(mh_mbox.append_flush(s, &err));
+    cr_assert_leq(n, (size_t)TEXTS_MAX);
+    for (size_t i = 0; i < n; i++)
+        mails[i] = (struct mail){.bytes = bytes_of_text(texts[i]),
+                                 .flags = MH_FLAGGED,
+                                 .keywords = "k",
+                                 .date = {1795349100, 60, true}};
+    disk_append(d, &folder_f, mails, n, &vs);
     for (size_t i = 0; i < n; i++)
         cr_expect_eq(vs.v[i].code, 0);
+    mails_free(mails, n);
     verdicts_free(&vs);
 }
 
 static void body_written(struct rig *r)
 {
     static const char *const texts[] = {"a: b\r\n\r\nFrom c\r\n", "x", ""};
-    struct mh_endpoint ep;
-    struct made m;
-    struct mh_session *s = open_disk(r, &mh_mbox, "m", true, &ep);
-    make_folder(&mh_mbox, s, "F", MH_ROLE_NONE, &m);
-    append_texts(r, s, texts, 3);
+    struct disk d;
+    open_new(&d, r);
+    append_texts(&d, texts, 3);
     shell(r,
           "F='From mailhaul@localhost Sun Nov 22 12:05:00 2026'; "
           "printf \"$F\\na: b\\r\\n\\r\\n>From c\\r\\n\\n$F\\nx\\n\\n$F\\n\\n\" | cmp - m/F.mbox");
@@ -154,9 +148,7 @@ static void body_written(struct rig *r)
     shell(r, "head -1 m/F.mbox.index | "
              "grep -qP '^[0-9a-f]{16}-0\\tF\\t2026-11-22T13:05:00\\+01:00\\t-\\t17\\tk$'");
     shell(r, "test \"$(stat -c %a m/F.mbox)\" = 600");
-    made_free(&m);
-    mh_mbox.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(mbox_disk, what_we_write)
@@ -172,19 +164,16 @@ static void body_ends(struct rig *r)
         FROM,     FROM "\n",  FROM "a\n\nb", "\n",           "\n\n\n"};
     static const char *const texts[] = {"new: one\r\n"};
     for (size_t i = 0; i < MH_ARRAY_LEN(ends); i++) {
-        struct mh_endpoint ep;
-        struct box box;
+        struct disk d;
         shell(r, "rm -rf m; mkdir m");
         write_disk(r, "m/F.mbox", ends[i], strlen(ends[i]));
-        struct mh_session *s = open_disk(r, &mh_mbox, "m", true, &ep);
-        append_texts(r, s, texts, 1);
-        box_read(&mh_mbox, s, &folder_f, &box);
-        cr_expect_eq(box.scan.n, ends[i][0] == 'F' ? 2u : 1u, "end %zu: %zu messages", i,
-                     box.scan.n);
-        (void)box_find(&box, texts[0], strlen(texts[0]));
-        box_free(&box);
-        mh_mbox.close(s);
-        mh_endpoint_done(&ep);
+        disk_open(&d, r, &mh_mbox, "m", true);
+        append_texts(&d, texts, 1);
+        disk_read(&d, &folder_f);
+        cr_expect_eq(d.box.scan.n, ends[i][0] == 'F' ? 2u : 1u, "end %zu: %zu messages", i,
+                     d.box.scan.n);
+        (void)box_find(&d.box, texts[0], strlen(texts[0]));
+        disk_close(&d);
     }
 }
 
@@ -201,43 +190,36 @@ static void body_killed(struct rig *r)
     static const char *const old[] = {"old: 1\r\n\r\nx\r\n"};
     static const char *const texts[] = {"new: 1\r\n\r\nFrom x Sun Nov 22 12:05:00 2026\r\n",
                                         "new: 2\r\n\r\nbody of the second\r\n"};
-    struct mh_endpoint ep;
-    struct made m;
-    struct mh_session *s = open_disk(r, &mh_mbox, "m", true, &ep);
-    make_folder(&mh_mbox, s, "F", MH_ROLE_NONE, &m);
-    append_texts(r, s, old, 1);
+    struct disk d;
+    open_new(&d, r);
+    append_texts(&d, old, 1);
     shell(r, "cp -r m before; stat -c %s m/F.mbox >journal");
-    append_texts(r, s, texts, 2);
+    append_texts(&d, texts, 2);
     shell(r, "cp -r m after");
-    mh_mbox.close(s);
+    disk_leave(&d);
     char *sizes = mh_asprintf("test $(stat -c %%s after/F.mbox) -lt 400");
     shell(r, sizes);
     mh_free(sizes);
     for (int cut = 0; cut < 250; cut += 7) {
         char command[256];
-        struct box box;
         (void)snprintf(command, sizeof command,
                        "rm -rf m && cp -r before m && cp journal m/F.mbox.journal && "
                        "head -c $(( $(cat journal) + %d )) after/F.mbox >m/F.mbox",
                        cut);
         shell(r, command);
-        s = NULL;
-        ASSERT_OK(mh_mbox.open(&ep, &r->env, true, &s, &err));
-        box_read(&mh_mbox, s, &folder_f, &box);
-        cr_assert_eq(box.scan.n, 1u, "a reader stops at the journal");
-        (void)box_find(&box, old[0], strlen(old[0]));
-        box_free(&box);
-        append_texts(r, s, texts, 2);
-        box_read(&mh_mbox, s, &folder_f, &box);
-        cr_assert_eq(box.scan.n, 3u, "cut at %d: %zu messages", cut, box.scan.n);
+        disk_enter(&d, true);
+        disk_read(&d, &folder_f);
+        cr_assert_eq(d.box.scan.n, 1u, "a reader stops at the journal");
+        (void)box_find(&d.box, old[0], strlen(old[0]));
+        append_texts(&d, texts, 2);
+        disk_read(&d, &folder_f);
+        cr_assert_eq(d.box.scan.n, 3u, "cut at %d: %zu messages", cut, d.box.scan.n);
         for (size_t i = 0; i < 2; i++)
-            (void)box_find(&box, texts[i], strlen(texts[i]));
-        box_free(&box);
+            (void)box_find(&d.box, texts[i], strlen(texts[i]));
         shell(r, "cmp m/F.mbox after/F.mbox && test ! -e m/F.mbox.journal");
-        mh_mbox.close(s);
+        disk_leave(&d);
     }
-    made_free(&m);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(mbox_disk, killed_in_an_append, .timeout = 120)
@@ -249,8 +231,7 @@ Test(mbox_disk, killed_in_an_append, .timeout = 120)
 static void body_delivered_behind(struct rig *r)
 {
     static const char *const texts[] = {"again: 1\r\n"};
-    struct mh_endpoint ep;
-    struct box box;
+    struct disk d;
     shell(r, "mkdir m");
     static const char before[] = FROM "old\n\n";
     char text[512];
@@ -262,23 +243,21 @@ static void body_delivered_behind(struct rig *r)
     char journal[32];
     int journal_len = snprintf(journal, sizeof journal, "%zu\n", sizeof before - 1);
     write_disk(r, "m/F.mbox.journal", journal, (size_t)journal_len);
-    struct mh_session *s = open_disk(r, &mh_mbox, "m", true, &ep);
-    append_texts(r, s, texts, 1);
-    box_read(&mh_mbox, s, &folder_f, &box);
-    cr_expect_eq(box.scan.n, 4u);
-    (void)box_find(&box, "old\r\n", 5);
-    (void)box_find(&box, "delivered\r\n", 11);
-    (void)box_find(&box, "again: 1\r\n", 10);
-    box_free(&box);
+    disk_open(&d, r, &mh_mbox, "m", true);
+    append_texts(&d, texts, 1);
+    disk_read(&d, &folder_f);
+    cr_expect_eq(d.box.scan.n, 4u);
+    (void)box_find(&d.box, "old\r\n", 5);
+    (void)box_find(&d.box, "delivered\r\n", 11);
+    (void)box_find(&d.box, "again: 1\r\n", 10);
     shell(r, "test ! -e m/F.mbox.journal");
     write_disk(r, "m/F.mbox.journal", "rubbish", 7);
     struct mh_opened opened;
     struct mh_err why;
     mh_err_reset(&why);
-    cr_expect_eq(mh_mbox.select(s, &folder_f, false, &opened, &why), MH_EFOLDER);
+    cr_expect_eq(mh_mbox.select(d.s, &folder_f, false, &opened, &why), MH_EFOLDER);
     cr_expect_not_null(strstr(why.text, "no journal of mailhaul"));
-    mh_mbox.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(mbox_disk, another_program_has_delivered_behind_it)
@@ -290,31 +269,25 @@ Test(mbox_disk, another_program_has_delivered_behind_it)
 static void body_delivered_between(struct rig *r)
 {
     static const char *const texts[] = {"a: b\r\n"};
-    struct mh_endpoint ep;
-    struct made m;
+    struct disk d;
     struct verdicts vs;
-    struct box box;
     struct mail mail = {.bytes = bytes_of_text(texts[0])};
-    struct mh_session *s = open_disk(r, &mh_mbox, "m", true, &ep);
-    make_folder(&mh_mbox, s, "F", MH_ROLE_NONE, &m);
+    open_new(&d, r);
     verdicts_init(&vs, 3);
-    ASSERT_OK(mh_mbox.append_open(s, &folder_f, &vs.sink, &err));
-    ASSERT_OK(send_mail(r, &mh_mbox, s, &mail, 0, 9, &err));
-    ASSERT_OK(mh_mbox.append_flush(s, &err));
+    ASSERT_OK(mh_mbox.append_open(d.s, &folder_f, &vs.sink, &err));
+    ASSERT_OK(send_mail(r, &mh_mbox, d.s, &mail, 0, 9, &err));
+    ASSERT_OK(mh_mbox.append_flush(d.s, &err));
     shell(r, "printf 'From y Sun Nov 22 12:05:00 2026\\na: b\\n' >>m/F.mbox");
-    ASSERT_OK(send_mail(r, &mh_mbox, s, &mail, 1, 9, &err));
-    ASSERT_OK(send_mail(r, &mh_mbox, s, &mail, 2, 9, &err));
-    ASSERT_OK(mh_mbox.append_flush(s, &err));
-    box_read(&mh_mbox, s, &folder_f, &box);
-    cr_expect_eq(box.scan.n, 4u);
+    ASSERT_OK(send_mail(r, &mh_mbox, d.s, &mail, 1, 9, &err));
+    ASSERT_OK(send_mail(r, &mh_mbox, d.s, &mail, 2, 9, &err));
+    ASSERT_OK(mh_mbox.append_flush(d.s, &err));
+    disk_read(&d, &folder_f);
+    cr_expect_eq(d.box.scan.n, 4u);
     for (size_t i = 0; i < 3; i++)
-        cr_expect_not_null(mh_scan_find(&box.scan, vs.v[i].uid), "verdict %zu names another", i);
-    box_free(&box);
+        cr_expect_not_null(mh_scan_find(&d.box.scan, vs.v[i].uid), "verdict %zu names another", i);
     bytes_free(&mail.bytes);
     verdicts_free(&vs);
-    made_free(&m);
-    mh_mbox.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(mbox_disk, another_program_delivers_in_between)
@@ -325,14 +298,12 @@ Test(mbox_disk, another_program_delivers_in_between)
 /* A mail program holds the file's lock with fcntl(): we wait, then say so, and store nothing. */
 static void body_locked(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct made m;
+    struct disk d;
     struct verdicts vs;
     struct mail mail = {.bytes = bytes_of_text("a: b\r\n")};
-    struct mh_session *s = open_disk(r, &mh_mbox, "m", true, &ep);
-    make_folder(&mh_mbox, s, "F", MH_ROLE_NONE, &m);
+    open_new(&d, r);
     verdicts_init(&vs, 2);
-    ASSERT_OK(mh_mbox.append_open(s, &folder_f, &vs.sink, &err));
+    ASSERT_OK(mh_mbox.append_open(d.s, &folder_f, &vs.sink, &err));
     int ready[2];
     int leave[2];
     cr_assert(pipe(ready) == 0 && pipe(leave) == 0);
@@ -349,21 +320,19 @@ static void body_locked(struct rig *r)
     char c = 'n';
     cr_assert_eq(read(ready[0], &c, 1), 1);
     cr_assert_eq(c, 'y');
-    ASSERT_OK(send_mail(r, &mh_mbox, s, &mail, 0, 9, &err));
-    ASSERT_OK(mh_mbox.append_flush(s, &err));
+    ASSERT_OK(send_mail(r, &mh_mbox, d.s, &mail, 0, 9, &err));
+    ASSERT_OK(mh_mbox.append_flush(d.s, &err));
     cr_expect_eq(vs.v[0].code, MH_ELATER);
     shell(r, "test ! -s m/F.mbox");
     cr_assert_eq(write(leave[1], "x", 1), 1);
     cr_assert_eq(waitpid(pid, NULL, 0), pid);
-    ASSERT_OK(send_mail(r, &mh_mbox, s, &mail, 1, 9, &err));
-    ASSERT_OK(mh_mbox.append_flush(s, &err));
+    ASSERT_OK(send_mail(r, &mh_mbox, d.s, &mail, 1, 9, &err));
+    ASSERT_OK(mh_mbox.append_flush(d.s, &err));
     cr_expect_eq(vs.v[1].code, 0);
     mh_free(path);
     bytes_free(&mail.bytes);
     verdicts_free(&vs);
-    made_free(&m);
-    mh_mbox.close(s);
-    mh_endpoint_done(&ep);
+    disk_close(&d);
 }
 
 Test(mbox_disk, locked_by_another_program, .timeout = 60)
@@ -373,25 +342,14 @@ Test(mbox_disk, locked_by_another_program, .timeout = 60)
 
 static void body_changed(struct rig *r)
 {
-    struct mh_endpoint ep;
-    struct mh_scan scan;
-    struct collector got;
+    struct disk d;
     shell(r, "mkdir m");
     write_disk(r, "m/F.mbox", FROM "first\n\n" FROM "second\n\n", 2 * sizeof FROM + 14);
-    struct mh_session *s = open_disk(r, &mh_mbox, "m", false, &ep);
-    scan_folder(&mh_mbox, s, &folder_f, &scan);
-    cr_assert_eq(scan.n, 2u);
-    write_disk(r, "m/F.mbox", FROM "x\n", sizeof FROM + 1);
-    const struct mh_item **items = item_list(&scan);
-    collector_init(&got);
-    ASSERT_OK(mh_mbox.fetch(s, items, 2, &got.sink, &err));
+    disk_open(&d, r, &mh_mbox, "m", false);
+    disk_read_around(&d, &folder_f, 2, "printf 'From x Sun Nov 22 12:05:00 2026\\nx\\n' >m/F.mbox");
     for (size_t i = 0; i < 2; i++)
-        cr_expect(got.v[i].missed, "a message that is not what it was is not given away");
-    collector_free(&got);
-    free(items);
-    mh_scan_done(&scan);
-    mh_mbox.close(s);
-    mh_endpoint_done(&ep);
+        cr_expect(d.box.got.v[i].missed, "a message that is not what it was is not given away");
+    disk_close(&d);
 }
 
 Test(mbox_disk, the_file_is_overwritten_while_we_look)

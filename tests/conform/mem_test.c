@@ -182,6 +182,13 @@ static void body_drop_fetch(struct rig *r)
     cr_expect(got.v[0].ended);
     cr_expect_not(got.v[1].ended);
     cr_expect_eq(got.v[1].bytes.len, 499u, "%zu octets came before the break", got.v[1].bytes.len);
+    struct mh_scan dead;
+    ASSERT_OK(mh_scan_init(&dead, &err));
+    cr_expect_eq(mh_mem.scan(t.s, 1, &dead, &why), MH_ERETRY);
+    cr_expect_eq(mh_mem.scan_uids(t.s, &t.vs.v[0].uid, 1, &dead, &why), MH_ERETRY);
+    cr_expect_eq(mh_mem.scan_uids(t.s, NULL, 0, &dead, &why), MH_ERETRY, "dead is dead");
+    cr_expect_eq(dead.n, 0u);
+    mh_scan_done(&dead);
     collector_free(&got);
     mh_scan_done(&scan);
     free(items);
@@ -224,6 +231,20 @@ Test(mem, limits)
     rig_run(body_limits, NULL);
 }
 
+/* How many of the first N messages that were sent are listed under their UIDs. */
+static size_t count_listed(struct try *t, size_t n)
+{
+    uint64_t uids[100];
+    struct mh_scan scan;
+    for (size_t i = 0; i < n; i++)
+        uids[i] = t->vs.v[i].uid;
+    ASSERT_OK(mh_scan_init(&scan, &err));
+    ASSERT_OK(mh_mem.scan_uids(t->s, uids, n, &scan, &err));
+    size_t listed = scan.n;
+    mh_scan_done(&scan);
+    return listed;
+}
+
 static void body_behind(struct rig *r)
 {
     struct mh_opened before;
@@ -231,14 +252,17 @@ static void body_behind(struct rig *r)
     struct try t;
     try_stock(r, &t, 4, 100);
     ASSERT_OK(mh_mem.select(t.s, &inbox, false, &before, &err));
+    cr_expect_eq(count_listed(&t, 4), 4u);
     cr_expect(mh_mem_expunge("faults", "INBOX", t.vs.v[1].uid));
     cr_expect_not(mh_mem_expunge("faults", "INBOX", t.vs.v[1].uid));
     cr_expect_not(mh_mem_expunge("faults", "None", 1));
+    cr_expect_eq(count_listed(&t, 4), 3u);
     ASSERT_OK(mh_mem.select(t.s, &inbox, false, &after, &err));
     cr_expect_eq(after.messages, 3u);
     cr_expect_gt(after.highestmodseq, before.highestmodseq);
     cr_expect_eq(after.uidvalidity, before.uidvalidity);
     cr_expect(mh_mem_renumber("faults", "INBOX"));
+    cr_expect_eq(count_listed(&t, 4), 0u, "old UIDs name nothing");
     ASSERT_OK(mh_mem.select(t.s, &inbox, false, &after, &err));
     cr_expect_neq(after.uidvalidity, before.uidvalidity);
     cr_expect_eq(after.messages, 3u);

@@ -277,6 +277,42 @@ static int op_scan(struct client *c, uint64_t from, struct mh_err *err)
     return rc;
 }
 
+/* "1:3,7": ascending, as IMAP writes it. Returns how many. */
+static size_t parse_uids(const char *set, uint64_t *uids, size_t cap)
+{
+    size_t n = 0;
+    for (char *end = NULL; *set; set = end + (*end == ',')) {
+        uint64_t first = strtoull(set, &end, 10);
+        uint64_t last = *end == ':' ? strtoull(end + 1, &end, 10) : first;
+        for (uint64_t uid = first; uid <= last; uid++) {
+            cr_assert_lt(n, cap);
+            uids[n++] = uid;
+        }
+    }
+    return n;
+}
+
+/* "uids 1:3,7": what scan_uids() lists, as UID/size and keywords. */
+static int op_uids(struct client *c, const char *set, struct mh_err *err)
+{
+    uint64_t uids[2000];
+    struct mh_scan scan;
+    size_t n = parse_uids(set, uids, MH_ARRAY_LEN(uids));
+    int rc = mh_scan_init(&scan, err);
+    if (rc)
+        return rc;
+    rc = mh_imap.scan_uids(c->session, n ? uids : NULL, n, &scan, err);
+    if (rc == 0) {
+        for (size_t i = 0; i < scan.n; i++)
+            mh_buf_addf(&c->log, "%llu/%llu(%s) ", (unsigned long long)scan.items[i].uid,
+                        (unsigned long long)scan.items[i].size,
+                        mh_kwsets_text(scan.kwsets, scan.items[i].kwset));
+        mh_buf_addf(&c->log, "%zu listed\n", scan.n);
+    }
+    mh_scan_done(&scan);
+    return rc;
+}
+
 static int op_create(struct client *c, const char *path, struct mh_err *err)
 {
     char *real = NULL;
@@ -367,6 +403,8 @@ static int one_op(struct client *c, const char *op, char *arg, struct mh_err *er
     }
     if (strcmp(op, "scan") == 0)
         return op_scan(c, strtoull(arg, NULL, 10), err);
+    if (strcmp(op, "uids") == 0)
+        return op_uids(c, arg, err);
     if (strcmp(op, "fetch") == 0)
         return op_fetch(c, arg, err);
     if (strcmp(op, "store") == 0)
@@ -777,15 +815,15 @@ static const struct dialogue folders[] = {
     {.name = "more annotations and rights than a folder can have: the rest is left out, and said",
      .ops = "count A; count B; quota",
      .script = LOGIN("METADATA ACL QUOTA LITERAL+")
-         /* by their number */
-         "C: * GETMETADATA *\nREPEAT 4099\nS: * METADATA A (/private/$I x)\nEND\nS: $TAG OK\n"
-         "C: * GETACL *\nREPEAT 4100\nS: * ACL A u$I lr\nEND\nS: $TAG OK\n"
-         /* by their size: 4 MiB, in literals of 1 MiB less 100 */
-         "C: * GETMETADATA *\nREPEAT 6\nS+: * METADATA B (/private/$I {1048476}\\r\\n\n"
-         "LITERAL 1048476 x\nS: )\nEND\n"
-         "S: $TAG OK [METADATA LONGENTRIES 9999999] more\n"
-         "C: * GETACL *\nREPEAT 6\nS+: * ACL B {1048476}\\r\\n\nLITERAL 1048476 u\nS:  lr\nEND\n"
-         "S: $TAG OK\nC: * GETQUOTAROOT *\nS: $TAG OK\nUNTIL-CLOSE\n",
+     /* by their number */
+     "C: * GETMETADATA *\nREPEAT 4099\nS: * METADATA A (/private/$I x)\nEND\nS: $TAG OK\n"
+     "C: * GETACL *\nREPEAT 4100\nS: * ACL A u$I lr\nEND\nS: $TAG OK\n"
+     /* by their size: 4 MiB, in literals of 1 MiB less 100 */
+     "C: * GETMETADATA *\nREPEAT 6\nS+: * METADATA B (/private/$I {1048476}\\r\\n\n"
+     "LITERAL 1048476 x\nS: )\nEND\n"
+     "S: $TAG OK [METADATA LONGENTRIES 9999999] more\n"
+     "C: * GETACL *\nREPEAT 6\nS+: * ACL B {1048476}\\r\\n\nLITERAL 1048476 u\nS:  lr\nEND\n"
+     "S: $TAG OK\nC: * GETQUOTAROOT *\nS: $TAG OK\nUNTIL-CLOSE\n",
      .log = "4096 annotations\nmetadata: item too-big\n4096 rights\ncount: item too-big\n"
             "4 annotations\nmetadata: item too-big\n4 rights\ncount: item too-big\n"
             "quota 0 0 of 0\n"},
@@ -1018,6 +1056,214 @@ Test(imap_dialogue, courier)
 Test(imap_dialogue, reading)
 {
     play_all(readings, MH_ARRAY_LEN(readings));
+}
+
+/* --- listing by UID --------------------------------------------------------------------------- */
+
+static const struct dialogue listings[] = {
+    {.name = "ranges and gaps; out of order, twice, without size; what is gone is left out",
+     .ops = "select INBOX; uids 1:3,7,9:10,99; uids 5",
+     .script =
+         READING "C: A4 UID FETCH 1:3,7,9:10,99 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+                 "S: * 1 FETCH (UID 9 FLAGS (k9) RFC822.SIZE 90)\n"
+                 "S: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+                 "S: * 1 FETCH (UID 10 FLAGS (k10) RFC822.SIZE 5)\n"
+                 "S: * 2 FETCH (UID 2 FLAGS (\\Seen))\n"
+                 "S: * 1 FETCH (UID 7 FLAGS (k7) RFC822.SIZE 70)\n"
+                 "S: * 1 FETCH (UID 10 FLAGS (k10) RFC822.SIZE 100)\nS: A4 OK\nC: A5 NOOP\n"
+                 "C: A6 UID FETCH 5 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\nS: A6 OK\n"
+                 "UNTIL-CLOSE\n",
+     .log = SELECTED "1/10(k1) 7/70(k7) 9/90(k9) 10/100(k10) 4 listed\n0 listed\n"},
+    {.name = "with CONDSTORE",
+     .ops = "select INBOX; uids 3",
+     .script = LOGIN(
+         "CONDSTORE") "C: * EXAMINE \"INBOX\" (CONDSTORE)\nS: * 9 EXISTS\nS: * OK [UIDNEXT 100]\n"
+                      "S: $TAG OK\nC: * UID FETCH 3 (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ)\n"
+                      "S: * 3 FETCH (UID 3 FLAGS (a) RFC822.SIZE 4 MODSEQ (12))\nS: $TAG "
+                      "OK\nUNTIL-CLOSE\n",
+     .log = "selected 9 messages, next 100, \n3/4(a) 1 listed\n"},
+    {.name = "no UIDs, none that IMAP can have: the server is asked nothing",
+     .ops = "select INBOX; uids 3; uids; uids 4294967296:4294967297; uids 4,4294967296",
+     .script = READING "C: A4 UID FETCH 3 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+                       "S: * 1 FETCH (UID 3 FLAGS (k3) RFC822.SIZE 1)\nS: A4 OK\nC: A5 NOOP\n"
+                       "C: A6 UID FETCH 4 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\n"
+                       "S: * 1 FETCH (UID 4 FLAGS (k4) RFC822.SIZE 2)\nS: A6 OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "3/1(k3) 1 listed\n0 listed\n0 listed\n4/2(k4) 1 listed\n"},
+    {.name = "refused for now: nothing is known of what was not listed",
+     .ops = "select INBOX; uids 1:3; uids 2",
+     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+                       "S: $TAG NO [UNAVAILABLE] busy\nC: * NOOP\n"
+                       "C: A6 UID FETCH 2 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\n"
+                       "S: * 1 FETCH (UID 2 FLAGS (k2) RFC822.SIZE 20)\nS: A6 OK\nUNTIL-CLOSE\n",
+     .log = SELECTED "uids: later unavailable ([UNAVAILABLE] busy)\n"
+                     "2/20(k2) 1 listed\n"},
+    {.name = "refused: not the same as not there",
+     .ops = "select INBOX; uids 1:3; uids 2",
+     .script = READING
+     "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+     "S: $TAG NO some could not be fetched\nC: * NOOP\n"
+     "C: A6 UID FETCH 2 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\nS: A6 BAD what?\n"
+     "UNTIL-CLOSE\n",
+     .log = SELECTED "uids: folder refused (some could not be fetched)\n"
+                     "uids: folder refused (what?)\n"},
+    {.name = "refused for those that are gone",
+     .ops = "select INBOX; uids 1:3",
+     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+                       "S: * 1 FETCH (UID 3 FLAGS (k3) RFC822.SIZE 30)\n"
+                       "S: $TAG NO [EXPUNGEISSUED] some are gone\nUNTIL-CLOSE\n",
+     .log = SELECTED "1/10(k1) 3/30(k3) 2 listed\n"},
+    {.name = "scan: those that it left out are refused for now",
+     .ops = "select INBOX; scan 1",
+     .script =
+         READING "C: * UID FETCH 1:* *\nS: * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 5)\nS: $TAG OK\n"
+                 "C: * UID SEARCH 1:9\nS: * SEARCH 1 2 3\nS: $TAG OK\n"
+                 "C: * UID FETCH 2:3 *\nS: $TAG NO Request is throttled\nUNTIL-CLOSE\n",
+     .log = SELECTED "scan: later throttled (Request is throttled)\n"},
+    {.name = "cut between two messages",
+     .ops = "select INBOX; uids 1:3; uids 1",
+     .script =
+         READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\nCLOSE\n",
+     .log = SELECTED "uids: retry\nuids: retry\n"},
+    {.name = "cut in the middle of a message",
+     .ops = "select INBOX; uids 1:3; uids; scan 1",
+     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+                       "S+: * 2 FETCH (UID 2 FLAGS (k2) RFC822.SI\nCLOSE\n",
+     .log = SELECTED "uids: retry\nuids: retry\nscan: retry\n"},
+    {.name = "BYE in between",
+     .ops = "select INBOX; uids 1:3",
+     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+                       "S: * BYE going down\nCLOSE\n",
+     .log = SELECTED "uids: retry connection-lost (going down)\n"},
+    {.name = "silence",
+     .ops = "select INBOX; uids 1:3",
+     .timeout_ms = 100,
+     .script =
+         READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\nSTALL\n",
+     .log = SELECTED "uids: retry timeout\n"},
+};
+
+Test(imap_dialogue, listing)
+{
+    play_all(listings, MH_ARRAY_LEN(listings));
+}
+
+/* --- listing by UID: what was not asked for --------------------------------------------------- */
+
+/* Keeps the line that a session says at its end about what it has ignored. */
+static void keep_ignored(void *ctx, enum mh_log_level level, const char *line)
+{
+    struct mh_buf *kept = ctx;
+    const char *at = strstr(line, "ignored: ");
+    (void)level;
+    if (at)
+        mh_buf_adds(kept, at);
+}
+
+Test(imap_dialogue, listing_ignores_what_was_not_asked)
+{
+    const struct dialogue d = {
+        .name = "UIDs below, between, above, without end; asked for before",
+        .ops = "select INBOX; uids 20,30:32,40; uids 50",
+        .script =
+            READING "C: A4 UID FETCH 20,30:32,40 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+                    "S: * 1 FETCH (UID 10 FLAGS (k10) RFC822.SIZE 1)\n"
+                    "S: * 1 FETCH (UID 20 FLAGS (k20) RFC822.SIZE 2)\n"
+                    "S: * 1 FETCH (UID 25 FLAGS (k25) RFC822.SIZE 3)\n"
+                    "S: * 1 FETCH (UID 31 FLAGS (k31) RFC822.SIZE 4)\n"
+                    "S: * 1 FETCH (UID 33 FLAGS (k33) RFC822.SIZE 5)\n"
+                    "S: * 1 FETCH (UID 40 FLAGS (k40) RFC822.SIZE 6)\n"
+                    "S: * 1 FETCH (UID 41 FLAGS (k41) RFC822.SIZE 7)\n"
+                    "S: * 1 FETCH (UID 4294967295 FLAGS (k4294967295) RFC822.SIZE 8)\nS: A4 OK\n"
+                    "C: A5 NOOP\nC: A6 UID FETCH 50 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+                    "S: * 1 FETCH (UID 20 FLAGS (k20) RFC822.SIZE 9)\nS: A5 OK\n"
+                    "S: * 1 FETCH (UID 50 FLAGS (k50) RFC822.SIZE 10)\nS: A6 OK\nUNTIL-CLOSE\n",
+        .log = SELECTED "20/2(k20) 31/4(k31) 40/6(k40) 3 listed\n50/10(k50) 1 listed\n"};
+    struct mh_buf ignored = MH_BUF_INIT;
+    mh_log_set_output(keep_ignored, &ignored);
+    mh_log_set_level(MH_LOG_DEBUG);
+    play(&d);
+    cr_expect_str_eq(mh_buf_str(&ignored),
+                     "ignored: 6 unsolicited responses, 0 bodies, 0 continuations");
+    mh_buf_done(&ignored);
+}
+
+/* --- listing by UID: sets that need several commands ------------------------------------------ */
+
+/* What a server must be able to read (RFC 7162 section 4); CR LF included. */
+enum { COMMAND_LINE_MAX = 8192 };
+
+/* Adds one command for N ranges of RANGE UIDs each, GAP apart, the first at *UID, and answers with
+ * one message of each range; with BREAK the connection ends behind the first half of them. */
+static void add_chunk(struct mh_buf *script, struct mh_buf *set, struct mh_buf *log, uint64_t *uid,
+                      size_t n, uint64_t range, uint64_t gap, bool is_cut)
+{
+    static const char scan_items[] = " (UID FLAGS INTERNALDATE RFC822.SIZE)";
+    struct mh_buf answers = MH_BUF_INIT;
+    struct mh_buf line = MH_BUF_INIT;
+    for (size_t i = 0; i < n; i++, *uid += range + gap) {
+        unsigned long long first = *uid;
+        mh_buf_addf(&line, range > 1 ? "%s%llu:%llu" : "%s%llu", i ? "," : "", first,
+                    first + range - 1);
+        if (!is_cut || i < n / 2)
+            mh_buf_addf(&answers, "S: * 1 FETCH (UID %llu FLAGS () RFC822.SIZE 5)\n", first);
+        mh_buf_addf(log, "%llu/5() ", first);
+    }
+    mh_buf_addf(set, "%s%s", set->len ? "," : "", mh_buf_str(&line));
+    mh_buf_addf(script, "C: * UID FETCH %s%s\n%s%s", mh_buf_str(&line), scan_items,
+                mh_buf_str(&answers), is_cut ? "CLOSE\n" : "S: $TAG OK\n");
+    cr_expect_lt(strlen("A1000 UID FETCH ") + line.len + strlen(scan_items) + 2, COMMAND_LINE_MAX);
+    mh_buf_done(&answers);
+    mh_buf_done(&line);
+}
+
+static void play_chunks(const char *name, const size_t *chunks, uint64_t first, uint64_t range,
+                        uint64_t gap, bool is_last_cut)
+{
+    struct mh_buf script = MH_BUF_INIT;
+    struct mh_buf set = MH_BUF_INIT;
+    struct mh_buf listed = MH_BUF_INIT;
+    size_t n = 0;
+    mh_buf_adds(&script, READING);
+    for (; *chunks; chunks++) {
+        add_chunk(&script, &set, &listed, &first, *chunks, range, gap, is_last_cut && !chunks[1]);
+        n += *chunks;
+    }
+    mh_buf_adds(&script, is_last_cut ? "" : "UNTIL-CLOSE\n");
+    char *ops = mh_asprintf("select INBOX; uids %s", mh_buf_str(&set));
+    char *log = is_last_cut ? mh_asprintf(SELECTED "uids: retry\n")
+                            : mh_asprintf(SELECTED "%s%zu listed\n", mh_buf_str(&listed), n);
+    cr_assert(ops && log && !mh_buf_failed(&script));
+    const struct dialogue d = {.name = name, .ops = ops, .script = mh_buf_str(&script), .log = log};
+    play_all(&d, 1);
+    mh_free(ops);
+    mh_free(log);
+    mh_buf_done(&script);
+    mh_buf_done(&set);
+    mh_buf_done(&listed);
+}
+
+/* 340 ranges a command, IMAP_UID_RANGES_MAX: the ends of the sets are what they must be, and the
+ * longest possible line is short enough. */
+static const struct {
+    const char *name;
+    uint64_t first;
+    size_t chunks[4]; /* ranges; 0 ends */
+    uint64_t range, gap;
+    bool is_last_cut;
+} sparse[] = {
+    {"as many as one command has", 1, {340}, 1, 1, false},
+    {"one more", 1, {340, 1}, 1, 1, false},
+    {"three commands", 1000, {340, 340, 20}, 1, 9, false},
+    {"ranges, of the longest numbers", 4294960000, {340, 2}, 2, 1, false},
+    {"one range is one range, however long", 100, {1}, 1500, 1, false},
+    {"cut in the second command", 1, {340, 340}, 1, 1, true},
+};
+
+Test(imap_dialogue, listing_of_sparse_sets)
+{
+    for (size_t i = 0; i < MH_ARRAY_LEN(sparse); i++)
+        play_chunks(sparse[i].name, sparse[i].chunks, sparse[i].first, sparse[i].range,
+                    sparse[i].gap, sparse[i].is_last_cut);
 }
 
 /* --- appending -------------------------------------------------------------------------------- */

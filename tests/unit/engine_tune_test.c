@@ -13,6 +13,7 @@ struct model {
     bool spread;         /* work lies in many folders: else in one */
     double noise;        /* share of the rate, up and down */
     struct tuned lo, hi; /* where it must end */
+    bool is_far;         /* the wire is worth a trial */
 };
 
 static unsigned long long seed;
@@ -23,19 +24,33 @@ static double random_unit(void)
     return (double)(seed >> 40) / (double)(1 << 24);
 }
 
+/* A connection is (not) compressed only so long after it should be: what it was doing comes first. */
+enum { REWIRE_LAG_MS = 5000 };
+
 /* Drives the tuner for SECONDS of the model's time; returns the messages that were stored. */
 static double drive(struct tuner *t, const struct model *m, int64_t *now_ms, double seconds)
 {
     double stored = 0;
     double end = (double)*now_ms + seconds * 1000;
     double at = (double)*now_ms;
+    bool is_compressed = tuner_now(t).compress;
+    double wanted_since = at;
     while (at < end) {
         struct tuned now = tuner_now(t);
         unsigned batch = m->multiappend ? now.batch : 1;
+        if (now.compress == is_compressed) {
+            wanted_since = at;
+        } else if (at - wanted_since > REWIRE_LAG_MS) {
+            is_compressed = now.compress;
+            tuner_rewired(t, *now_ms);
+        }
+        now.compress = is_compressed;
         double rate = m->rate(now) * (1 + m->noise * (2 * random_unit() - 1));
         at += batch / rate * 1000;
         *now_ms = (int64_t)at;
         tuner_press(t, m->spread ? TUNE_LANES : TUNE_JOINED);
+        if (m->is_far)
+            tuner_press(t, TUNE_WIRE);
         for (unsigned i = 0; i < batch; i++)
             (void)tuner_verdict(t, 4096, *now_ms);
         stored += batch;
@@ -76,13 +91,61 @@ static double flat(struct tuned now)
 }
 
 static const struct model models[] = {
-    {"a syncing server", syncing, true, false, false, 0, {100, 0, 2}, {800, 99, 2}},
-    {"a syncing server, noisy", syncing, true, false, false, 0.15, {50, 0, 1}, {800, 99, 3}},
-    {"one writer per folder", one_writer, true, false, false, 0, {25, 0, 1}, {800, 99, 1}},
-    {"far away, synchronising", far_away, false, true, false, 0, {0, 0, 8}, {999, 99, 8}},
-    {"far away, noisy", far_away, false, true, false, 0.1, {0, 0, 6}, {999, 99, 8}},
-    {"over folders", spreading, true, false, true, 0, {25, 6, 0}, {800, 6, 99}},
-    {"nothing matters", flat, true, false, false, 0, {100, 2, 2}, {100, 2, 2}},
+    {"a syncing server",
+     syncing,
+     true,
+     false,
+     false,
+     0,
+     {100, 0, 2, false},
+     {800, 99, 2, false},
+     false},
+    {"a syncing server, noisy",
+     syncing,
+     true,
+     false,
+     false,
+     0.15,
+     {50, 0, 1, false},
+     {800, 99, 3, false},
+     false},
+    {"one writer per folder",
+     one_writer,
+     true,
+     false,
+     false,
+     0,
+     {25, 0, 1, false},
+     {800, 99, 1, false},
+     false},
+    {"far away, synchronising",
+     far_away,
+     false,
+     true,
+     false,
+     0,
+     {0, 0, 8, false},
+     {999, 99, 8, false},
+     false},
+    {"far away, noisy",
+     far_away,
+     false,
+     true,
+     false,
+     0.1,
+     {0, 0, 6, false},
+     {999, 99, 8, false},
+     false},
+    {"over folders",
+     spreading,
+     true,
+     false,
+     true,
+     0,
+     {25, 6, 0, false},
+     {800, 6, 99, false},
+     false},
+    {"nothing matters", flat, true, false, false, 0, {100, 2, 2, false}, {100, 2, 2, false}, false},
 };
 
 Test(engine_tune, comes_near_the_best_of_each_target)
@@ -149,6 +212,56 @@ Test(engine_tune, keeps_adapting)
     }
     cr_expect(at_one > 60, "%u of 100 s at one connection", at_one);
     tuner_free(t);
+}
+
+/* The wire carries so much and no more, whoever sends. */
+static double narrow_wire(struct tuned now)
+{
+    return now.compress ? 500 : 300;
+}
+
+/* The server is the limit, and compressing costs it time. */
+static double busy_server(struct tuned now)
+{
+    return now.compress ? 850 : 1000;
+}
+
+Test(engine_tune, compresses_where_the_wire_is_the_limit)
+{
+    static const struct {
+        const char *name;
+        double (*rate)(struct tuned now);
+        double noise;
+        bool is_far, compresses;
+    } wires[] = {
+        {"a narrow wire", narrow_wire, 0, true, true},
+        {"a narrow wire, noisy", narrow_wire, 0.15, true, true},
+        {"a narrow wire that nobody thinks worth it", narrow_wire, 0, false, false},
+        {"a busy server", busy_server, 0, true, false},
+        {"a busy server, noisy", busy_server, 0.15, true, false},
+    };
+    for (size_t i = 0; i < sizeof wires / sizeof *wires; i++) {
+        struct model m = {.name = wires[i].name,
+                          .rate = wires[i].rate,
+                          .multiappend = true,
+                          .noise = wires[i].noise,
+                          .is_far = wires[i].is_far};
+        struct tuner *t = tuner_new();
+        int64_t now_ms = 1000;
+        unsigned compressed = 0;
+        cr_assert(t);
+        seed = 7;
+        tuner_begin(t, true, false);
+        (void)drive(t, &m, &now_ms, 60);
+        for (unsigned s = 0; s < 20; s++) {
+            (void)drive(t, &m, &now_ms, 10);
+            compressed += tuner_now(t).compress;
+        }
+        cr_expect(wires[i].compresses ? compressed >= 15 : compressed <= 5,
+                  "%s: compressed %u of 20 times", m.name, compressed);
+        cr_expect(wires[i].is_far || compressed == 0, "%s", m.name);
+        tuner_free(t);
+    }
 }
 
 Test(engine_tune, an_unpressed_knob_is_left_alone)

@@ -214,15 +214,33 @@ static void write_file(const char *name, const char *text)
     (void)close(fd);
 }
 
+/* Into K what the file says once it is TEXT; NULL leaves it as it is, or missing. */
+static void load(struct maildir_keywords *k, const char *text)
+{
+    if (text)
+        write_file("dovecot-keywords", text);
+    cr_assert_eq(maildir_keywords_load(dir_fd, k, NULL), 0);
+}
+
+/* What giving letters to lists of keywords came to. */
+struct given {
+    uint32_t letters; /* of the last list */
+    bool is_new;      /* any of them */
+    unsigned lost;
+};
+
+static void give(struct maildir_keywords *k, const char *words, struct given *g)
+{
+    cr_assert_eq(maildir_keywords_letters(k, words, &g->letters, &g->is_new, &g->lost, NULL), 0);
+}
+
 Test(maildir_keywords, load)
 {
     struct maildir_keywords k;
-    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0, "a missing file is an empty table");
-    cr_expect_null(k.names[0]);
-    write_file("dovecot-keywords",
-               "0 $Forwarded\n2 work\n25 last\n26 too far\n-1 x\nno\n3 two words\n"
-               "4 \n5\n\n6 unfinished");
-    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
+    load(&k, NULL);
+    cr_expect_null(k.names[0], "a missing file is an empty table");
+    load(&k, "0 $Forwarded\n2 work\n25 last\n26 too far\n-1 x\nno\n3 two words\n"
+             "4 \n5\n\n6 unfinished");
     for (size_t i = 0; i < MAILDIR_KEYWORDS; i++) {
         const char *want = i == 0    ? "$Forwarded"
                            : i == 2  ? "work"
@@ -239,24 +257,21 @@ Test(maildir_keywords, load)
 Test(maildir_keywords, letters)
 {
     struct maildir_keywords k;
-    uint32_t letters = 0;
-    bool is_new = false;
-    unsigned lost = 0;
-    write_file("dovecot-keywords", "1 Work\n");
-    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
-    cr_assert_eq(maildir_keywords_letters(&k, "work", &letters, &is_new, &lost, NULL), 0);
-    cr_expect_eq(letters, 2u);
-    cr_expect_not(is_new);
-    cr_assert_eq(maildir_keywords_letters(&k, "a WORK  b", &letters, &is_new, &lost, NULL), 0);
-    cr_expect_eq(letters, 7u);
-    cr_expect(is_new);
+    struct given g = {0};
+    load(&k, "1 Work\n");
+    give(&k, "work", &g);
+    cr_expect_eq(g.letters, 2u);
+    cr_expect_not(g.is_new);
+    give(&k, "a WORK  b", &g);
+    cr_expect_eq(g.letters, 7u);
+    cr_expect(g.is_new);
     for (int i = 0; i < 40; i++) {
         char word[16];
         (void)snprintf(word, sizeof word, "k%d", i);
-        cr_assert_eq(maildir_keywords_letters(&k, word, &letters, &is_new, &lost, NULL), 0);
-        cr_expect_eq(letters != 0, i < 23);
+        give(&k, word, &g);
+        cr_expect_eq(g.letters != 0, i < 23);
     }
-    cr_expect_eq(lost, 17u);
+    cr_expect_eq(g.lost, 17u);
     maildir_keywords_done(&k);
 }
 
@@ -264,16 +279,13 @@ Test(maildir_keywords, letters)
 Test(maildir_keywords, known)
 {
     struct maildir_keywords k;
-    uint32_t letters = 0;
-    bool is_new = false;
-    unsigned lost = 0;
-    write_file("dovecot-keywords", "1 Work\n3 home\n");
-    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
+    struct given g = {0};
+    load(&k, "1 Work\n3 home\n");
     cr_expect_eq(maildir_keywords_known(&k, ""), 0u);
     cr_expect_eq(maildir_keywords_known(&k, " HOME  other work"), 10u);
     cr_expect_null(k.names[0]);
-    cr_assert_eq(maildir_keywords_letters(&k, "work", &letters, &is_new, &lost, NULL), 0);
-    cr_expect_not(is_new);
+    give(&k, "work", &g);
+    cr_expect_not(g.is_new);
     maildir_keywords_done(&k);
 }
 
@@ -281,23 +293,21 @@ Test(maildir_keywords, known)
 Test(maildir_keywords, lost_ones_are_kept_for_the_report)
 {
     struct maildir_keywords k;
-    uint32_t letters = 0;
-    bool is_new = false;
-    unsigned lost = 0;
+    struct given g = {0};
     char word[MAILDIR_KEYWORD_MAX + 2];
-    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
+    load(&k, NULL);
     memset(word, 'w', sizeof word - 1);
     word[sizeof word - 1] = '\0';
     for (int i = 0; i < 2; i++)
-        cr_assert_eq(maildir_keywords_letters(&k, word, &letters, &is_new, &lost, NULL), 0);
-    cr_expect_eq(letters, 0u, "longer than Dovecot has them");
+        give(&k, word, &g);
+    cr_expect_eq(g.letters, 0u, "longer than Dovecot has them");
     cr_expect_eq(k.n_lost, 1u);
     cr_expect_str_eq(mh_buf_str(&k.lost), word);
     for (int i = 0; i < 1000; i++) {
         (void)snprintf(word, sizeof word, "k%d", i);
-        cr_assert_eq(maildir_keywords_letters(&k, word, &letters, &is_new, &lost, NULL), 0);
+        give(&k, word, &g);
     }
-    cr_expect_eq(lost, 2u + 1000 - MAILDIR_KEYWORDS);
+    cr_expect_eq(g.lost, 2u + 1000 - MAILDIR_KEYWORDS);
     cr_expect_lt(k.lost.len, 1024u);
     cr_expect(k.has_lost_more);
     maildir_keywords_report(&k, NULL, "F");
@@ -310,16 +320,14 @@ Test(maildir_keywords, save_merges)
 {
     struct maildir_keywords k;
     struct maildir_keywords again;
-    uint32_t letters = 0;
-    bool is_new = false;
+    struct given g = {0};
     bool changed = false;
-    unsigned lost = 0;
-    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
-    cr_assert_eq(maildir_keywords_letters(&k, "ours", &letters, &is_new, &lost, NULL), 0);
+    load(&k, NULL);
+    give(&k, "ours", &g);
     write_file("dovecot-keywords", "0 theirs\n");
     cr_assert_eq(maildir_keywords_save(dir_fd, &k, &changed, NULL), 0);
     cr_expect(changed, "our letter means something else now");
-    cr_assert_eq(maildir_keywords_load(dir_fd, &again, NULL), 0);
+    load(&again, NULL);
     cr_expect_str_eq(again.names[0], "theirs");
     cr_expect_str_eq(again.names[1], "ours");
     cr_expect_str_eq(k.names[1], "ours");

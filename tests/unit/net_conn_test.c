@@ -905,16 +905,7 @@ Test(conn, every_allocation_may_fail)
 #define LIMITED_BYTES     (192u * 1024)
 #define LIMIT_BYTES_PER_S (256u * 1024)
 #define LIMIT_BURST_BYTES (32u * 1024)
-
-static struct mh_bucket *limited_bucket(struct mh_timetable **t)
-{
-    static const char *const entries[] = {"256K"};
-    struct mh_bucket *b = NULL;
-    struct mh_err err;
-    must(mh_timetable_parse(entries, 1, t, &err), &err);
-    must(mh_bucket_new(*t, &b, &err), &err);
-    return b;
-}
+#define LIMIT_RATE        "256K" /* LIMIT_BYTES_PER_S */
 
 struct limits {
     struct world w;
@@ -922,6 +913,24 @@ struct limits {
     int64_t took_ms;
     size_t slices;
 };
+
+enum { LIMIT_IN = 1, LIMIT_OUT = 2 };
+
+/* Runs FN with a connection of which RATE limits the directions WHICH. */
+static void limits_run(struct limits *l, const char *rate, unsigned which,
+                       void (*serve)(struct peer *, int), void (*fn)(void *))
+{
+    struct mh_timetable *t = NULL;
+    struct mh_bucket *b = NULL;
+    struct mh_err err;
+    must(mh_timetable_parse(&rate, 1, &t, &err), &err);
+    must(mh_bucket_new(t, &b, &err), &err);
+    must(mh_net_new(which & LIMIT_IN ? b : NULL, which & LIMIT_OUT ? b : NULL, &l->w.net, &err),
+         &err);
+    world_run(&l->w, serve, fn);
+    mh_bucket_free(b);
+    mh_timetable_free(t);
+}
 
 static void limits_main(void *arg)
 {
@@ -944,13 +953,13 @@ static void limits_main(void *arg)
 static const struct {
     const char *name;
     bool is_source;
-    bool limit_in, limit_out;
+    unsigned limits;
     bool is_limited;
 } limit_cases[] = {
-    {"a source's reads", true, true, false, true},
-    {"a target's writes", false, false, true, true},
-    {"a source's writes are free", true, false, true, false},
-    {"a target's reads are free", false, true, false, false},
+    {"a source's reads", true, LIMIT_IN, true},
+    {"a target's writes", false, LIMIT_OUT, true},
+    {"a source's writes are free", true, LIMIT_OUT, false},
+    {"a target's reads are free", false, LIMIT_IN, false},
 };
 
 Test(conn, rate_limits)
@@ -958,13 +967,7 @@ Test(conn, rate_limits)
     for (size_t i = 0; i < MH_ARRAY_LEN(limit_cases); i++) {
         uint64_t total = LIMITED_BYTES;
         struct limits l = {.w = {.peer = {.arg = &total}}, .is_source = limit_cases[i].is_source};
-        struct mh_timetable *t = NULL;
-        struct mh_bucket *b = limited_bucket(&t);
-        struct mh_err err;
-        must(mh_net_new(limit_cases[i].limit_in ? b : NULL, limit_cases[i].limit_out ? b : NULL,
-                        &l.w.net, &err),
-             &err);
-        world_run(&l.w, serve_pattern_both_ways, limits_main);
+        limits_run(&l, LIMIT_RATE, limit_cases[i].limits, serve_pattern_both_ways, limits_main);
         int64_t least_ms = (int64_t)(LIMITED_BYTES - LIMIT_BURST_BYTES) * 1000 / LIMIT_BYTES_PER_S;
         if (limit_cases[i].is_limited)
             cr_expect_geq(l.took_ms, least_ms - 10, "%s: %lld ms", limit_cases[i].name,
@@ -972,8 +975,6 @@ Test(conn, rate_limits)
         else
             cr_expect_lt(l.took_ms, least_ms, "%s: %lld ms", limit_cases[i].name,
                          (long long)l.took_ms);
-        mh_bucket_free(b);
-        mh_timetable_free(t);
     }
 }
 
@@ -1026,13 +1027,6 @@ static void throttled_end_main(void *arg)
     mh_conn_close(l->w.conn);
 }
 
-static void serve_nothing(struct peer *p, int fd)
-{
-    (void)p;
-    (void)peer_drain(fd);
-    (void)close(fd);
-}
-
 static void held_read_main(void *arg)
 {
     struct limits *l = arg;
@@ -1061,44 +1055,20 @@ static void serve_plenty(struct peer *p, int fd)
 
 Test(conn, a_read_that_the_limit_holds_says_so)
 {
-    static const char *const entries[] = {"1K"};
     struct limits l = {0};
-    struct mh_timetable *t = NULL;
-    struct mh_bucket *b = NULL;
-    struct mh_err err;
-    must(mh_timetable_parse(entries, 1, &t, &err), &err);
-    must(mh_bucket_new(t, &b, &err), &err);
-    must(mh_net_new(b, NULL, &l.w.net, &err), &err);
-    world_run(&l.w, serve_plenty, held_read_main);
-    mh_bucket_free(b);
-    mh_timetable_free(t);
+    limits_run(&l, "1K", LIMIT_IN, serve_plenty, held_read_main);
 }
 
 /* The limit starts with nothing saved up: the queue stays. */
 Test(conn, a_flood_of_tiny_slices_is_bounded)
 {
-    static const char *const entries[] = {"1K"};
     struct limits l = {0};
-    struct mh_timetable *t = NULL;
-    struct mh_bucket *b = NULL;
-    struct mh_err err;
-    must(mh_timetable_parse(entries, 1, &t, &err), &err);
-    must(mh_bucket_new(t, &b, &err), &err);
-    must(mh_net_new(NULL, b, &l.w.net, &err), &err);
-    world_run(&l.w, serve_nothing, tiny_main);
-    mh_bucket_free(b);
-    mh_timetable_free(t);
+    limits_run(&l, "1K", LIMIT_OUT, serve_silence, tiny_main);
 }
 
 Test(conn, closing_while_a_limit_holds_the_queue)
 {
     uint64_t total = 100000;
     struct limits l = {.w = {.peer = {.arg = &total}}};
-    struct mh_timetable *t = NULL;
-    struct mh_bucket *b = limited_bucket(&t);
-    struct mh_err err;
-    must(mh_net_new(NULL, b, &l.w.net, &err), &err);
-    world_run(&l.w, serve_nothing, throttled_end_main);
-    mh_bucket_free(b);
-    mh_timetable_free(t);
+    limits_run(&l, LIMIT_RATE, LIMIT_OUT, serve_silence, throttled_end_main);
 }

@@ -11,7 +11,7 @@ _mailhaul() {
     --source-password-file | --target-password-file | --users | --project | --state | --trace)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return ;;
-    --color) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$cur"); return ;;
+    --color | --compress) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$cur"); return ;;
     --memory | --bwlimit | --connections | --per-mailbox | --timeout | --pilot | --wave | --*-password-command)
         return ;;
     esac
