@@ -144,7 +144,6 @@ void imap_caps_fill(struct mh_session *s)
         .metadata = imap_has(c, IMAP_CAP_METADATA),
         .quota = imap_has(c, IMAP_CAP_QUOTA),
         .move = imap_has(c, IMAP_CAP_MOVE),
-        .idle = imap_has(c, IMAP_CAP_IDLE),
         .object_id = imap_has(c, IMAP_CAP_OBJECTID),
         .append_sync_literal = imap_literal_mode(s) != MH_LITERAL_PLUS,
         .can_compress = imap_has(c, IMAP_CAP_COMPRESS),

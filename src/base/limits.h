@@ -41,6 +41,7 @@
 #define MH_FOLDERS_MAX             1000000u     /* folders of one mailbox */
 #define MH_KEYWORD_SETS_MAX        65535u       /* distinct keyword combinations in one folder */
 #define MH_FOLDER_DEPTH_MAX        128          /* real trees stay below 60 */
+#define MH_UID_RANGES_MAX          4000000u /* of one UID set: every second of 8 million messages */
 
 /* --- time ---------------------------------------------------------------------------------------- */
 

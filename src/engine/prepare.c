@@ -38,13 +38,13 @@ static int compare(struct pass *pass, struct lane *lane, struct mh_state_items *
         const struct mh_item *item = i < pass->scan.n ? &pass->scan.items[i] : NULL;
         for (; r < known->n && (!item || known->v[r].src_uid < item->uid); r++) {
             pass->res->counts.gone++;
-            if (known->v[r].src_gone || pass->job->run->cfg->dry_run)
+            if (known->v[r].gone != MH_GONE_NOT || pass->job->run->cfg->dry_run)
                 continue;
             struct mh_state_item *row = lane_row(lane);
             if (!row)
                 return mh_err_nomem(err);
             *row = known->v[r];
-            row->src_gone = true;
+            row->gone = MH_GONE_KEPT;
         }
         if (!item)
             break;

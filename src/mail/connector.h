@@ -23,6 +23,7 @@
 #include "mail/endpoint.h"
 #include "mail/folder.h"
 #include "mail/item.h"
+#include "mail/uids.h"
 
 struct mh_session; /* a connector's own */
 struct mh_net; /* src/net: TLS contexts, rate limits, counters shared by connections; opaque here */
@@ -44,7 +45,12 @@ struct mh_caps {
     bool keywords;    /* new keywords can be made (in general: per folder see mh_opened) */
     bool condstore, qresync;
     bool list_status, special_use, create_special_use;
-    bool acl, metadata, quota, move, idle, object_id;
+    bool acl, metadata, quota;
+    bool move;                /* move() is one step (RFC 6851), or safe by UID EXPUNGE */
+    bool rename;              /* rename() */
+    bool watch;               /* watch() learns of changes in the inbox (IDLE) … */
+    bool watch_all;           /* … or in all folders (NOTIFY, RFC 5465) */
+    bool object_id;           /* items and folders have it */
     bool append_sync_literal; /* each message costs a round trip: hide it with more connections */
     bool can_compress, compressed;
     int64_t round_trip_ms;  /* a small command's answer, about; 0 where there is no wire */
@@ -73,6 +79,28 @@ struct mh_opened {
     uint8_t flags_ok;       /* system flags that stay */
     char keywords[1024];    /* keywords that may be used even without \*; blank-separated */
 };
+
+/* A folder as it was when it was looked at last: mh_opened of then, or what STATUS said. */
+struct mh_since {
+    uint32_t uidvalidity;
+    uint64_t uidnext;
+    uint64_t messages;      /* in it then; 0 and NOT messages_known: unknown */
+    uint64_t highestmodseq; /* never 0 */
+    bool messages_known;
+};
+
+/* What has happened in a folder since then. {0} before; mh_changes_done() in any case. */
+struct mh_changes {
+    struct mh_scan scan; /* messages that are new, or whose flags or keywords changed; finished */
+    /* Which messages are not there any more, in the form the server has it in: GONE (may name UIDs that never were;
+     * QRESYNC's VANISHED), or PRESENT (all that are there), or neither: none is missing. Finished. */
+    enum { MH_GONE_NONE, MH_GONE_LISTED, MH_GONE_BY_PRESENT } gone_by;
+    struct mh_uids gone, present;
+};
+void mh_changes_done(struct mh_changes *c);
+
+/* Where a moved message lies now; UID 0: the server does not say. In the calling task; must not wait. */
+typedef int mh_moved_fn(void *ctx, uint64_t uid, uint64_t new_uid, struct mh_err *err);
 
 /* Where fetch() puts messages; embedded by its user. Called in the fetching task; may wait. */
 struct mh_sink {
@@ -151,6 +179,13 @@ struct mh_connector {
      * do. */
     int (*scan_uids)(struct mh_session *s, const uint64_t *uids, size_t n, struct mh_scan *out,
                      struct mh_err *err);
+    /* select() for reading, and what has happened since SINCE, in as few round trips as the server allows (QRESYNC: in
+     * the SELECT itself; CONDSTORE: one more, and another one when messages are missing). Only if caps condstore.
+     * MH_ENOSUP when it cannot be told, the folder being open then: UIDVALIDITY is not SINCE's (see *OPENED_OUT), or
+     * the server has no MODSEQ for this folder: use scan(). NULL: never. */
+    int (*select_changes)(struct mh_session *s, const struct mh_folder *folder,
+                          const struct mh_since *since, struct mh_opened *opened_out,
+                          struct mh_changes *out, struct mh_err *err);
     /* The bodies of N items in their order, each exactly once begin…end or missed. */
     int (*fetch)(struct mh_session *s, const struct mh_item *const *items, size_t n,
                  struct mh_sink *sink, struct mh_err *err);
@@ -172,6 +207,21 @@ struct mh_connector {
     /* Adds ADD and removes REMOVE (flags), sets the keyword changes, on N uids of the selected folder. */
     int (*store_flags)(struct mh_session *s, const uint64_t *uids, size_t n, bool add,
                        uint8_t flags, const char *keywords, struct mh_err *err);
+
+    /* Moves the N messages UIDS (ascending) of the folder selected for writing into folder TO of the same account, with flags
+     * and dates; MOVED is told of each that was there, those that are not there any more are left out. With MOVE, else COPY,
+     * \Deleted and UID EXPUNGE of just these. MH_ENOSUP: the server has neither, nothing was done. MH_ENOENT: no
+     * such folder TO. NULL: never. */
+    int (*move)(struct mh_session *s, const uint64_t *uids, size_t n, const struct mh_folder *to,
+                mh_moved_fn *moved, void *ctx, struct mh_err *err);
+    /* Renames FOLDER (with all below it) to the canonical PATH, parents made first; *PATH_OUT, *NATIVE_OUT as create().
+     * MH_EEXIST: there is one already. The subscription goes along. NULL: never. */
+    int (*rename)(struct mh_session *s, const struct mh_folder *folder, const char *path,
+                  char **path_out, char **native_out, struct mh_err *err);
+    /* Waits until the server tells of a change anywhere (caps watch_all) or in the inbox, or until UNTIL_MS (mh_now_ms();
+     * MH_NEVER). *CHANGED_OUT; a change between two calls is told by the next. Renews what servers let expire (RFC 9051: 29
+     * minutes). Holds no slab while nothing comes. Nothing may be selected by the caller around it. NULL: never. */
+    int (*watch)(struct mh_session *s, int64_t until_ms, bool *changed_out, struct mh_err *err);
 
     /* --- around the mail: any of these may be NULL (MH_ENOSUP). A get that ends with MH_EITEM has given all
      * but what its text names. --- */

@@ -5,7 +5,11 @@
  * The canonical digest answers "the same message after what servers are known to rewrite": every
  * LF with the CRs before it, and every CR without an LF behind it, counts as one CRLF (Dovecot 2.3 stores CR CR LF
  * as CR LF), a NUL counts as 0x80 (Dovecot), and a missing final line end counts as present. Two messages with one canonical digest are `same`, with one exact
- * digest `exact`. A context belongs to one scheduler; it is reused, so that no message costs
+ * digest `exact`.
+ *
+ * The fingerprint answers "the same message, although another tool has put headers in, dropped some, folded them anew,
+ * or a server has replaced their 8-bit bytes (Cyrus)": Date, From, To, Cc, Subject and Message-ID, unfolded, blanks and the
+ * angle brackets of Message-ID normalised, bytes from 0x80 on as 'X', and the canonical body. A context belongs to one scheduler; it is reused, so that no message costs
  * a malloc of ours.
  */
 #ifndef MH_MAIL_DIGEST_H
@@ -19,7 +23,7 @@ struct mh_digest {
     unsigned char bytes[MH_DIGEST_BYTES];
 };
 
-enum mh_digest_kind { MH_DIGEST_EXACT, MH_DIGEST_CANONICAL };
+enum mh_digest_kind { MH_DIGEST_EXACT, MH_DIGEST_CANONICAL, MH_DIGEST_FINGERPRINT };
 
 struct mh_digest_ctx;
 

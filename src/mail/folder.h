@@ -51,6 +51,8 @@ struct mh_folder {
     uint64_t highestmodseq; /* 0 = unknown */
     uint64_t size;          /* STATUS=SIZE; 0 with size_known false */
     bool size_known;
+    uint64_t
+        object_id; /* MAILBOXID (RFC 8474) as 63 bits: stays when the folder is renamed; 0 = unknown */
 };
 
 struct mh_folders {

@@ -34,6 +34,9 @@ struct mh_item {
     uint32_t kwset;  /* index into the scan's struct mh_kwsets; 0 = none */
     uint8_t flags;   /* enum mh_flag */
     uint64_t modseq; /* RFC 7162; 0 = unknown */
+    /* What the server calls the message wherever it lies (EMAILID of RFC 8474, X-GM-MSGID), as 63 bits
+     * (mh_uid_from_name()); 0 = it has no such name. Byte-identical twins may share it. */
+    uint64_t object_id;
 };
 
 /* Text of all keyword sets of one folder: keyword names that a server sends at its line limit of

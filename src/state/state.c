@@ -367,7 +367,7 @@ static int add_item(struct mh_state_items *l, sqlite3_stmt *s, struct mh_err *er
                                 .kw = (uint32_t)sqlite3_column_int64(s, 5),
                                 .flags = (uint8_t)sqlite3_column_int(s, 6),
                                 .how = (uint8_t)sqlite3_column_int(s, 7),
-                                .src_gone = sqlite3_column_int(s, 8) != 0};
+                                .gone = (uint8_t)sqlite3_column_int(s, 8)};
     const void *digest = sqlite3_column_blob(s, 9);
     if (digest && sqlite3_column_bytes(s, 9) == MH_DIGEST_BYTES) {
         memcpy(i->digest.bytes, digest, MH_DIGEST_BYTES);

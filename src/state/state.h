@@ -22,6 +22,7 @@
 #include "mail/digest.h"
 #include "mail/folder.h"
 #include "mail/item.h"
+#include "mail/uids.h"
 
 struct mh_state;
 
@@ -55,6 +56,8 @@ struct mh_state_folder {
     char *dst_native; /* owned */
     uint32_t src_uidvalidity, dst_uidvalidity;
     uint64_t src_uidnext, src_messages, src_highestmodseq;
+    uint64_t
+        src_object_id; /* mh_folder.object_id: finds the folder again under another name; 0 = unknown */
     uint64_t target_uidnext; /* every target UID below is accounted for; 0 = nothing known */
     bool complete;           /* the last pass ended with every message decided and none failed */
 };
@@ -68,7 +71,8 @@ int mh_state_folders(struct mh_state *st, uint32_t mailbox, struct mh_state_fold
                      struct mh_err *err) MH_MUST_CHECK;
 void mh_state_folders_done(struct mh_state_folders *f);
 uint32_t mh_state_new_folder_id(struct mh_state *st);
-/* Hands a folder's row over to be written (a copy is taken). Does not wait for the commit. */
+/* Hands a folder's row over to be written (a copy is taken), its paths too when it was renamed. Does not wait for
+ * the commit. */
 int mh_state_put_folder(struct mh_state *st, const struct mh_state_folder *f,
                         struct mh_err *err) MH_MUST_CHECK;
 /* Hands over: forget all items of the folder (its UIDVALIDITY changed at the source). */
@@ -78,6 +82,16 @@ enum mh_how {
     MH_HOW_COPIED,
     MH_HOW_ADOPTED_EXACT,     /* was there: same digest */
     MH_HOW_ADOPTED_CANONICAL, /* was there: same after the target's known rewrites */
+    MH_HOW_ADOPTED_FINGERPRINT, /* was there: same stable headers and body (another tool added headers) */
+    MH_HOW_MOVED, /* moved with the source's: was carried into another folder before */
+};
+
+/* What has become of a message at the source. */
+enum mh_gone {
+    MH_GONE_NOT,         /* it is there */
+    MH_GONE_KEPT,        /* deleted there, kept at the target */
+    MH_GONE_QUARANTINED, /* deleted there, moved to the quarantine at the target */
+    MH_GONE_MOVED,       /* lies in another folder now, at the target too */
 };
 
 struct mh_state_item {
@@ -88,8 +102,13 @@ struct mh_state_item {
     uint32_t kw;   /* mh_state_kw_id() */
     uint8_t flags; /* as last carried */
     uint8_t how;   /* enum mh_how */
+    uint8_t gone;  /* enum mh_gone */
+    /* Flags and keywords (mh_state_kw_id(), 0 none) that the target's user has changed since: the source's changes of
+     * these are not carried any more. */
+    uint8_t theirs;
+    uint32_t theirs_kw;
+    uint64_t object_id; /* mh_item.object_id; 0 = unknown */
     bool has_digest;
-    bool src_gone; /* deleted at the source, kept at the target */
     struct mh_digest digest;
 };
 
@@ -101,7 +120,16 @@ struct mh_state_items {
 };
 int mh_state_items(struct mh_state *st, uint32_t folder, struct mh_state_items *out,
                    struct mh_err *err) MH_MUST_CHECK;
+/* Those of the source UIDS alone: what it costs depends on their number, not on the folder's. */
+int mh_state_items_in(struct mh_state *st, uint32_t folder, const struct mh_uids *uids,
+                      struct mh_state_items *out, struct mh_err *err) MH_MUST_CHECK;
 void mh_state_items_done(struct mh_state_items *i);
+/* Source UIDs of the folder's items that are MH_GONE_NOT; OUT is finished. */
+int mh_state_src_uids(struct mh_state *st, uint32_t folder, struct mh_uids *out,
+                      struct mh_err *err) MH_MUST_CHECK;
+/* Target UIDs from FROM on that the folder's items account for; OUT is finished. */
+int mh_state_dst_uids(struct mh_state *st, uint32_t folder, uint64_t from, struct mh_uids *out,
+                      struct mh_err *err) MH_MUST_CHECK;
 struct mh_state_item *mh_state_items_find(const struct mh_state_items *i, uint64_t src_uid);
 
 /* Keyword combinations by number, the same in every folder; "" is 0. */
@@ -143,6 +171,9 @@ int mh_state_put_ledger(struct mh_state *st, const struct mh_ledger_row *row,
                         struct mh_err *err) MH_MUST_CHECK;
 /* Forgets a folder's rows: a new pass decides anew. */
 int mh_state_clear_ledger(struct mh_state *st, uint32_t folder, struct mh_err *err) MH_MUST_CHECK;
+/* Forgets the row of one message, if there is one: it is gone at the source. */
+int mh_state_clear_ledger_item(struct mh_state *st, uint32_t folder, uint64_t src_uid,
+                               struct mh_err *err) MH_MUST_CHECK;
 /* All rows of a mailbox in order of folder and uid. EACH returns non-zero to stop. */
 int mh_state_ledger(struct mh_state *st, uint32_t mailbox,
                     int (*each)(void *ctx, const char *src_path, const struct mh_ledger_row *row),
@@ -156,6 +187,9 @@ struct mh_run_row {
     const char *phase;                    /* "moving", "done", "failed", … */
     const char *problem;                  /* one line, or "" */
     uint64_t found, copied, adopted, skipped, failed, updated, bytes;
+    /* under --watch: when both sides were known to be equal last, and how long the last change took from the source's
+     * telling to the target's answer; -1: not known */
+    int64_t equal_wall_s, lag_ms;
 };
 /* One row per mailbox: the newest state of its newest run. */
 int mh_state_put_run(struct mh_state *st, const struct mh_run_row *row,
@@ -167,5 +201,33 @@ int mh_state_broken_off(struct mh_state *st, uint32_t mailbox, int64_t *wall_s_o
 int mh_state_runs(struct mh_state *st,
                   int (*each)(void *ctx, const char *mailbox_id, const struct mh_run_row *row),
                   void *ctx, struct mh_err *err) MH_MUST_CHECK;
+
+/* --- verify that can be resumed --------------------------------------------------------------------- */
+
+/* How far a verify of one folder has come, and what it has counted; a folder that is not listed has not been begun. */
+struct mh_verify_row {
+    uint32_t mailbox;
+    const char *src_path;
+    const char
+        *mode; /* "stored", "deep", … with the sample: rows of another mode are not resumed */
+    uint64_t next_uid;  /* of the source: all below are compared; UINT64_MAX: the folder is done */
+    uint64_t counts[8]; /* in the caller's order */
+};
+/* Copies ROW (replacing the folder's) and the N ledger-like rows of what was found since the last put, and hands them over. */
+struct mh_verify_item {
+    uint64_t uid;
+    const char *state, *reason, *text;
+};
+int mh_state_put_verify(struct mh_state *st, const struct mh_verify_row *row,
+                        const struct mh_verify_item *items, size_t n,
+                        struct mh_err *err) MH_MUST_CHECK;
+/* Forgets all verify rows of the mailbox. */
+int mh_state_clear_verify(struct mh_state *st, uint32_t mailbox, struct mh_err *err) MH_MUST_CHECK;
+/* Each folder's row, behind it EACH_ITEM for its items; non-zero stops. */
+int mh_state_verify(struct mh_state *st, uint32_t mailbox,
+                    int (*each)(void *ctx, const struct mh_verify_row *row),
+                    int (*each_item)(void *ctx, const char *src_path,
+                                     const struct mh_verify_item *item),
+                    void *ctx, struct mh_err *err) MH_MUST_CHECK;
 
 #endif

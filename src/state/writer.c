@@ -100,7 +100,7 @@ static int write_item(struct mh_state *st, uint32_t folder, const struct mh_stat
     bind_u64(s, 7, i->kw);
     (void)sqlite3_bind_int(s, 8, i->flags);
     (void)sqlite3_bind_int(s, 9, i->how);
-    (void)sqlite3_bind_int(s, 10, i->src_gone);
+    (void)sqlite3_bind_int(s, 10, i->gone);
     if (i->has_digest)
         (void)sqlite3_bind_blob(s, 11, i->digest.bytes, MH_DIGEST_BYTES, SQLITE_STATIC);
     else
