@@ -24,6 +24,7 @@ static const struct {
     {"QRESYNC", IMAP_CAP_QRESYNC},
     {"LIST-EXTENDED", IMAP_CAP_LIST_EXTENDED},
     {"LIST-STATUS", IMAP_CAP_LIST_STATUS},
+    {"LIST-METADATA", IMAP_CAP_LIST_METADATA},
     {"STATUS=SIZE", IMAP_CAP_STATUS_SIZE},
     {"SPECIAL-USE", IMAP_CAP_SPECIAL_USE},
     {"CREATE-SPECIAL-USE", IMAP_CAP_CREATE_SPECIAL_USE},
@@ -34,9 +35,13 @@ static const struct {
     {"UTF8=ACCEPT", IMAP_CAP_UTF8_ACCEPT},
     {"UTF8=ONLY", IMAP_CAP_UTF8_ACCEPT},
     {"OBJECTID", IMAP_CAP_OBJECTID},
+    {"X-GM-EXT-1", IMAP_CAP_X_GM_EXT_1},
+    {"ESEARCH", IMAP_CAP_ESEARCH},
     {"APPENDLIMIT", IMAP_CAP_APPENDLIMIT},
     {"MOVE", IMAP_CAP_MOVE},
     {"IDLE", IMAP_CAP_IDLE},
+    {"NOTIFY", IMAP_CAP_NOTIFY},
+    {"UNSELECT", IMAP_CAP_UNSELECT},
     {"AUTH=PLAIN", IMAP_CAP_AUTH_PLAIN},
     {"AUTH=SCRAM-SHA-1", IMAP_CAP_AUTH_SCRAM_SHA_1},
     {"AUTH=SCRAM-SHA-256", IMAP_CAP_AUTH_SCRAM_SHA_256},
@@ -46,9 +51,10 @@ static const struct {
 
 /* RFC 9051 appendix E: extensions that IMAP4rev2 has built in. */
 static const enum imap_cap in_rev2[] = {
-    IMAP_CAP_NAMESPACE,     IMAP_CAP_UIDPLUS,       IMAP_CAP_ENABLE,      IMAP_CAP_IDLE,
-    IMAP_CAP_SASL_IR,       IMAP_CAP_LIST_EXTENDED, IMAP_CAP_LIST_STATUS, IMAP_CAP_MOVE,
-    IMAP_CAP_LITERAL_MINUS, IMAP_CAP_SPECIAL_USE,   IMAP_CAP_STATUS_SIZE,
+    IMAP_CAP_NAMESPACE, IMAP_CAP_UIDPLUS,       IMAP_CAP_ENABLE,      IMAP_CAP_IDLE,
+    IMAP_CAP_SASL_IR,   IMAP_CAP_LIST_EXTENDED, IMAP_CAP_LIST_STATUS, IMAP_CAP_MOVE,
+    IMAP_CAP_UNSELECT,  IMAP_CAP_LITERAL_MINUS, IMAP_CAP_SPECIAL_USE, IMAP_CAP_STATUS_SIZE,
+    IMAP_CAP_ESEARCH,
 };
 
 void imap_capset_reset(struct imap_capset *c)
@@ -143,8 +149,11 @@ void imap_caps_fill(struct mh_session *s)
         .acl = imap_has(c, IMAP_CAP_ACL),
         .metadata = imap_has(c, IMAP_CAP_METADATA),
         .quota = imap_has(c, IMAP_CAP_QUOTA),
-        .move = imap_has(c, IMAP_CAP_MOVE),
-        .object_id = imap_has(c, IMAP_CAP_OBJECTID),
+        .move = imap_has(c, IMAP_CAP_MOVE) || imap_has(c, IMAP_CAP_UIDPLUS),
+        .rename = true,
+        .watch = imap_has(c, IMAP_CAP_IDLE),
+        .watch_all = imap_has(c, IMAP_CAP_IDLE) && imap_has(c, IMAP_CAP_NOTIFY),
+        .object_id = imap_has(c, IMAP_CAP_OBJECTID) || imap_has(c, IMAP_CAP_X_GM_EXT_1),
         .append_sync_literal = imap_literal_mode(s) != MH_LITERAL_PLUS,
         .can_compress = imap_has(c, IMAP_CAP_COMPRESS),
         .compressed = s->is_compressed,

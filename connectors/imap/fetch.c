@@ -430,7 +430,8 @@ static int states_for(struct mh_session *s, size_t n, struct mh_err *err)
         s->fetch_states = states;
         s->fetch_states_cap = n;
     }
-    memset(s->fetch_states, ITEM_WANTED, n);
+    if (n > 0)
+        memset(s->fetch_states, ITEM_WANTED, n);
     return MH_OK;
 }
 

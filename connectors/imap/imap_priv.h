@@ -38,6 +38,22 @@
 #define IMAP_UID_RANGES_MAX       340
 /* STATUS and STORE commands in flight. */
 #define IMAP_WINDOW               50
+/* So many messages, or so many neighbouring UIDs, are asked about in one command where the answer is one
+ * line (VANISHED, SEARCH): at 22 characters for a range it stays below MH_IMAP_LINE_MAX_BYTES. */
+#define IMAP_UIDS_PER_LINE        40000
+/* That many such commands for one folder; beyond (UIDs with large gaps) each asks about more of them. */
+#define IMAP_UID_LINES_MAX        500
+/* Messages of one UID MOVE or UID COPY: the server may be silent until it has done them all, which has
+ * to be within the time-out. */
+#define IMAP_MOVE_CHUNK           1000
+/* Where the server says that others removed some of the messages meanwhile: how often it is asked again. */
+#define IMAP_MOVE_TRIES           3
+/* IDLE is ended and begun anew: servers may log out who is silent for 30 minutes (RFC 9051 section
+ * 5.4). */
+#define IMAP_IDLE_RENEW_MS        (28ll * 60 * 1000)
+/* A server that ends IDLE of itself, sooner than this and so often in a row, has none. */
+#define IMAP_IDLE_SHORT_MS        1000
+#define IMAP_IDLE_SHORT_MAX       3
 /* A folder that was selected this short a time ago is not selected again: its numbers still hold.
  */
 #define IMAP_SELECT_FRESH_MS      2000
@@ -82,6 +98,7 @@ enum imap_cap {
     IMAP_CAP_QRESYNC,
     IMAP_CAP_LIST_EXTENDED,
     IMAP_CAP_LIST_STATUS,
+    IMAP_CAP_LIST_METADATA,
     IMAP_CAP_STATUS_SIZE,
     IMAP_CAP_SPECIAL_USE,
     IMAP_CAP_CREATE_SPECIAL_USE,
@@ -91,9 +108,13 @@ enum imap_cap {
     IMAP_CAP_COMPRESS,
     IMAP_CAP_UTF8_ACCEPT,
     IMAP_CAP_OBJECTID,
+    IMAP_CAP_X_GM_EXT_1,
+    IMAP_CAP_ESEARCH,
     IMAP_CAP_APPENDLIMIT, /* without a value: each folder has its own (RFC 7889) */
     IMAP_CAP_MOVE,
     IMAP_CAP_IDLE,
+    IMAP_CAP_NOTIFY,
+    IMAP_CAP_UNSELECT,
     IMAP_CAP_AUTH_PLAIN,
     IMAP_CAP_AUTH_SCRAM_SHA_1,
     IMAP_CAP_AUTH_SCRAM_SHA_256,
@@ -308,8 +329,9 @@ enum imap_access {
 
 /* The folder that is selected. */
 struct imap_selected {
-    char *native;   /* owned; NULL none */
-    bool for_write; /* what was asked for; ACCESS may differ for the time of a fetch */
+    char *native;       /* owned; NULL none */
+    bool has_no_modseq; /* NOMODSEQ (RFC 7162 section 3.1.2.2): MODSEQ must not be asked for */
+    bool for_write;     /* what was asked for; ACCESS may differ for the time of a fetch */
     enum imap_access access;
     int64_t at_ms;
     bool was_used; /* scanned, or selected again without asking: others may have changed it since */
@@ -353,6 +375,19 @@ struct imap_append {
     bool has_created;
     struct mh_waitq flushed;
     struct mh_buf flags; /* of the message that begins */
+};
+
+/* What watch() keeps from one call to the next. */
+struct imap_watch {
+    bool is_armed;    /* what comes in unasked is looked at */
+    bool notifies;    /* NOTIFY is in force: of all folders; else of the INBOX while it is selected */
+    bool has_changed; /* since it was told last */
+    struct imap_cmd *idle; /* borrowed: the IDLE under way, or NULL */
+    unsigned short_idles;  /* in a row */
+    int64_t renew_ms;      /* IMAP_IDLE_RENEW_MS; tests have less time */
+    /* the INBOX as it was left */
+    uint32_t uidvalidity;
+    uint64_t uidnext, messages, highestmodseq;
 };
 
 /* What was seen and not used: for the debug log. */
@@ -407,6 +442,7 @@ struct mh_session {
     bool is_logged_in;
     bool is_compressed;
     bool utf8_enabled;
+    bool asks_vanished; /* QRESYNC is on: the server can be asked for what is gone */
     struct imap_names names;
     struct imap_namespace namespaces[IMAP_NAMESPACES_MAX];
     unsigned n_namespaces;
@@ -421,6 +457,7 @@ struct mh_session {
     unsigned char *fetch_states; /* owned: a byte per item, kept for the next fetch */
     size_t fetch_states_cap;
     struct imap_append append;
+    struct imap_watch watch;
     struct imap_counters counters;
     bool was_useful; /* since then the server has sent what was asked for, or taken what we sent */
     int64_t useful_ms; /* mh_now_ms() of the read before that */
@@ -496,6 +533,32 @@ void imap_fetch_body(struct mh_session *s, struct mh_resp_event *ev);
 bool imap_fetch_item(struct mh_session *s, const struct mh_resp_event *ev);
 /* A command was answered: perhaps one of the fetch's. */
 void imap_fetch_answered(struct mh_session *s);
+/* select.c: a folder that is being opened. */
+struct imap_opening {
+    struct mh_session *s; /* borrowed */
+    char *native;         /* owned */
+    bool for_write;
+    struct imap_cmd *status; /* in front of the other, or NULL */
+    struct imap_cmd *cmd;    /* SELECT or EXAMINE */
+    bool is_open; /* it is answered: what the server tells from now on is of this folder */
+    struct mh_opened at_open; /* as it was then; s->selected.opened goes with the time */
+    bool has_permanent;
+    bool has_no_modseq;
+    uint64_t uidnext; /* from STATUS */
+    struct mh_buf flags;
+};
+/* Sends SELECT or EXAMINE and does not wait, so that more commands may follow at once; nothing is selected
+ * until imap_open_end(). On failure nothing is left to end. waits */
+int imap_open_begin(struct mh_session *s, const struct mh_folder *folder, bool for_write,
+                    struct imap_opening *o, struct mh_err *err) MH_MUST_CHECK;
+/* The answer. O is of no more use but for what it says. waits */
+int imap_open_end(struct imap_opening *o, const struct mh_folder *folder,
+                  struct mh_err *err) MH_MUST_CHECK;
+/* ` (UID FLAGS …)`: what is asked about each message. */
+void imap_add_scan_items(const struct mh_session *s, struct mh_cmd *c);
+/* What F says of its message, keywords interned into KWSETS; SCRATCH is overwritten. */
+int imap_item_of(const struct mh_fetch *f, struct mh_kwsets *kwsets, struct mh_buf *scratch,
+                 struct mh_item *out, struct mh_err *err) MH_MUST_CHECK;
 /* select.c: opens the selected folder again unless the server has it open as WANTED (NONE: in any
  * way). MH_EFOLDER when it is not the same folder any more. waits */
 int imap_reopen(struct mh_session *s, enum imap_access wanted, struct mh_err *err) MH_MUST_CHECK;
@@ -509,6 +572,9 @@ struct imap_appenduid {
 bool imap_appenduid_parse(const char *args, size_t len, size_t n, struct imap_appenduid *out);
 int imap_append_cut_open(struct mh_session *s, struct mh_err *err) MH_MUST_CHECK;
 void imap_append_free(struct mh_session *s);
+/* watch.c: data that no command asked for; MESSAGES_BEFORE: how many the selected folder had. */
+void imap_watch_note(struct mh_session *s, const struct mh_resp_event *ev,
+                     uint64_t messages_before);
 /* folders.c */
 int imap_namespace_start(struct mh_session *s, struct imap_cmd **out,
                          struct mh_err *err) MH_MUST_CHECK;
@@ -540,6 +606,9 @@ int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
 int imap_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out, struct mh_err *err);
 int imap_scan_uids(struct mh_session *s, const uint64_t *uids, size_t n, struct mh_scan *out,
                    struct mh_err *err);
+int imap_select_changes(struct mh_session *s, const struct mh_folder *folder,
+                        const struct mh_since *since, struct mh_opened *opened_out,
+                        struct mh_changes *out, struct mh_err *err);
 int imap_fetch(struct mh_session *s, const struct mh_item *const *items, size_t n,
                struct mh_sink *sink, struct mh_err *err);
 int imap_append_open(struct mh_session *s, const struct mh_folder *folder,
@@ -551,6 +620,11 @@ int imap_append_cut(struct mh_session *s, struct mh_err *err);
 int imap_append_flush(struct mh_session *s, struct mh_err *err);
 int imap_store_flags(struct mh_session *s, const uint64_t *uids, size_t n, bool add, uint8_t flags,
                      const char *keywords, struct mh_err *err);
+int imap_move(struct mh_session *s, const uint64_t *uids, size_t n, const struct mh_folder *to,
+              mh_moved_fn *moved, void *ctx, struct mh_err *err);
+int imap_rename(struct mh_session *s, const struct mh_folder *folder, const char *path,
+                char **path_out, char **native_out, struct mh_err *err);
+int imap_watch(struct mh_session *s, int64_t until_ms, bool *changed_out, struct mh_err *err);
 int imap_quota(struct mh_session *s, struct mh_quota *out, struct mh_err *err);
 int imap_acl_get(struct mh_session *s, const struct mh_folder *folder, struct mh_buf *lines_out,
                  struct mh_err *err);

@@ -95,6 +95,13 @@ bool imap_is_own(const struct mh_session *s, const char *native, size_t len)
     return kind == IMAP_NS_PERSONAL;
 }
 
+/*
+ * What Cyrus calls MAILBOXID (RFC 8474) has another name there too. Asked with STATUS, 3.6.1 (Debian 12) sends
+ * what lies where the name was: freed memory, any bytes, which may end the dialogue. As an annotation in
+ * the list (RFC 9590) it is right.
+ */
+#define CYRUS_UNIQUE_ID "/shared/vendor/cmu/cyrus-imapd/uniqueid"
+
 /* --- a list under way ------------------------------------------------------------------------- */
 
 struct listing {
@@ -261,6 +268,9 @@ static void take_status(struct listing *l, const struct mh_resp_event *ev)
         const struct mh_val *value = &ev->vals[i];
         i = ev->vals[i].next;
         uint64_t n = 0;
+        if (imap_val_is(name, "MAILBOXID") && value->kind == MH_VAL_LIST && value->children == 1 &&
+            value[1].kind == MH_VAL_ATOM)
+            f->object_id = mh_uid_from_name(value[1].s, value[1].len);
         if (value->kind != MH_VAL_ATOM || !mh_parse_u64(value->s, value->len, INT64_MAX, &n))
             continue;
         if (imap_val_is(name, "MESSAGES"))
@@ -275,6 +285,17 @@ static void take_status(struct listing *l, const struct mh_resp_event *ev)
             f->size = n, f->size_known = true;
     }
     f->attrs |= MH_FOLDER_HAS_STATUS;
+}
+
+/* `METADATA name (entry value)` */
+static void take_unique_id(struct listing *l, const struct mh_resp_event *ev)
+{
+    const struct mh_val *pair = imap_val(ev, 1);
+    struct mh_folder *f = take_name(l, imap_val(ev, 0)) ? find_native(l, l->native.data) : NULL;
+    if (!f || !pair || pair->kind != MH_VAL_LIST || pair->children < 2)
+        return;
+    if (imap_val_is(pair + 1, CYRUS_UNIQUE_ID) && pair[2].kind == MH_VAL_STRING && pair[2].len > 0)
+        f->object_id = mh_uid_from_name(pair[2].s, pair[2].len);
 }
 
 static bool take(struct imap_cmd *cmd, const struct mh_resp_event *ev)
@@ -296,6 +317,10 @@ static bool take(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         take_status(l, ev);
         return true;
     }
+    if (mh_resp_is(ev->name, ev->name_len, "METADATA") && ev->n_top >= 2) {
+        take_unique_id(l, ev);
+        return true;
+    }
     return false;
 }
 
@@ -308,6 +333,8 @@ static void add_status_items(const struct mh_session *s, struct mh_cmd *c)
         mh_cmd_raw(c, " HIGHESTMODSEQ");
     if (imap_has(&s->capset, IMAP_CAP_STATUS_SIZE))
         mh_cmd_raw(c, " SIZE");
+    if (imap_has(&s->capset, IMAP_CAP_OBJECTID) && s->names.family != IMAP_CYRUS)
+        mh_cmd_raw(c, " MAILBOXID");
     mh_cmd_raw(c, ")");
 }
 
@@ -333,6 +360,9 @@ static int list_extended(struct listing *l, bool with_status, struct mh_err *err
             mh_cmd_raw(&cmd->text, " STATUS ");
             add_status_items(s, &cmd->text);
         }
+        if (with_status && s->names.family == IMAP_CYRUS &&
+            imap_has(&s->capset, IMAP_CAP_LIST_METADATA))
+            mh_cmd_raw(&cmd->text, " METADATA (" CYRUS_UNIQUE_ID ")");
         mh_cmd_raw(&cmd->text, ")");
         rc = imap_cmd_run(cmd, MH_EMAILBOX, err);
     }

@@ -432,14 +432,44 @@ static int start_id(struct mh_session *s, struct imap_cmd **out, struct mh_err *
  * takes the plain forms all the same, and its mail is read back by `verify`, so it is asked at both
  * sides.
  */
-static int start_enable(struct mh_session *s, struct imap_cmd **out, struct mh_err *err)
+static int start_utf8(struct mh_session *s, struct imap_cmd **out, struct mh_err *err)
 {
     bool is_wanted = s->env.is_source || s->names.family == IMAP_COURIER;
-    if (!is_wanted || !imap_has(&s->capset, IMAP_CAP_ENABLE) ||
-        !imap_has(&s->capset, IMAP_CAP_UTF8_ACCEPT))
+    if (!is_wanted || !imap_has(&s->capset, IMAP_CAP_UTF8_ACCEPT))
         return MH_OK;
     int rc = imap_cmd_start(s, "ENABLE UTF8=ACCEPT", out, err);
     return rc ? rc : imap_cmd_send(*out, err);
+}
+
+/* RFC 5161: what ENABLED does not name is not on. */
+static bool take_enabled(struct imap_cmd *cmd, const struct mh_resp_event *ev)
+{
+    if (ev->type != MH_RESP_UNTAGGED || !mh_resp_is(ev->name, ev->name_len, "ENABLED"))
+        return false;
+    for (unsigned i = 0; i < ev->n_vals; i = ev->vals[i].next)
+        cmd->s->asks_vanished = cmd->s->asks_vanished || imap_val_is(&ev->vals[i], "QRESYNC");
+    return true;
+}
+
+/* UTF8=ACCEPT is *OUT's, QRESYNC (RFC 7162) goes behind it: all that was sent before is answered before,
+ * so waiting for it here costs nothing. */
+static int start_enable(struct mh_session *s, struct imap_cmd **out, struct mh_err *err)
+{
+    struct imap_cmd *qresync = NULL;
+    if (!imap_has(&s->capset, IMAP_CAP_ENABLE))
+        return MH_OK;
+    int rc = start_utf8(s, out, err);
+    if (rc || !imap_has(&s->capset, IMAP_CAP_QRESYNC))
+        return rc;
+    rc = imap_cmd_start(s, "ENABLE QRESYNC", &qresync, err);
+    if (rc == MH_OK) {
+        qresync->untagged = take_enabled;
+        rc = imap_cmd_send(qresync, err);
+    }
+    if (rc == MH_OK)
+        rc = imap_cmd_wait(qresync, err);
+    imap_cmd_done(qresync);
+    return rc;
 }
 
 static int wait_for(struct imap_cmd *cmd, bool *ok_out, struct mh_err *err)

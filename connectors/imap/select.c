@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The selected folder: opening it, its messages' metadata, changing flags. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,17 +63,10 @@ void imap_flags_add(struct mh_session *s, uint8_t flags, const char *keywords, s
 
 /* --- select ----------------------------------------------------------------------------------- */
 
-struct opening {
-    struct mh_opened *opened;
-    bool has_permanent;
-    uint64_t uidnext; /* from STATUS */
-    struct mh_buf flags;
-};
-
 static void take_flag_list(struct imap_cmd *cmd, const char *flags, size_t len)
 {
-    struct opening *o = cmd->ctx;
-    struct mh_opened *out = o->opened;
+    struct imap_opening *o = cmd->ctx;
+    struct mh_opened *out = &o->s->selected.opened;
     out->flags_ok = 0;
     mh_buf_reset(&o->flags);
     out->keywords_ok = split_flags(flags, len, &out->flags_ok, &o->flags);
@@ -101,7 +95,7 @@ static void take_number(const struct mh_resp_event *ev, uint64_t max, uint64_t *
 /* `FLAGS (…)`: holds where PERMANENTFLAGS is not sent (RFC 9051 section 7.1). */
 static void take_flags_response(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
-    const struct opening *o = cmd->ctx;
+    const struct imap_opening *o = cmd->ctx;
     const struct mh_val *list = imap_val(ev, 0);
     struct mh_buf text = MH_BUF_INIT;
     if (o->has_permanent || !list || list->kind != MH_VAL_LIST)
@@ -122,7 +116,8 @@ static void take_flags_response(struct imap_cmd *cmd, const struct mh_resp_event
 
 static bool take_opening(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
-    struct opening *o = cmd->ctx;
+    struct imap_opening *o = cmd->ctx;
+    struct mh_opened *opened = &o->s->selected.opened;
     uint64_t n = 0;
     if (ev->type != MH_RESP_UNTAGGED)
         return false;
@@ -138,11 +133,13 @@ static bool take_opening(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         o->has_permanent = true;
     } else if (imap_code_is(ev->code, ev->code_len, "UIDVALIDITY")) {
         take_number(ev, UINT32_MAX, &n);
-        o->opened->uidvalidity = (uint32_t)n;
+        opened->uidvalidity = (uint32_t)n;
     } else if (imap_code_is(ev->code, ev->code_len, "UIDNEXT")) {
-        take_number(ev, (uint64_t)UINT32_MAX + 1, &o->opened->uidnext);
+        take_number(ev, (uint64_t)UINT32_MAX + 1, &opened->uidnext);
     } else if (imap_code_is(ev->code, ev->code_len, "HIGHESTMODSEQ")) {
-        take_number(ev, INT64_MAX, &o->opened->highestmodseq);
+        take_number(ev, INT64_MAX, &opened->highestmodseq);
+    } else if (imap_code_is(ev->code, ev->code_len, "NOMODSEQ")) {
+        o->has_no_modseq = true;
     }
     return ev->status == MH_ST_OK || mh_resp_is(ev->name, ev->name_len, "EXISTS") ||
            mh_resp_is(ev->name, ev->name_len, "RECENT");
@@ -160,7 +157,7 @@ static bool is_selected(const struct mh_session *s, const char *native, bool for
 
 static bool take_uidnext(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 {
-    struct opening *o = cmd->ctx;
+    struct imap_opening *o = cmd->ctx;
     const struct mh_val *list = imap_val(ev, 1);
     uint64_t n = 0;
     if (ev->type != MH_RESP_UNTAGGED || !mh_resp_is(ev->name, ev->name_len, "STATUS") || !list ||
@@ -172,17 +169,16 @@ static bool take_uidnext(struct imap_cmd *cmd, const struct mh_resp_event *ev)
     return true;
 }
 
-static int start_status(struct mh_session *s, const char *native, struct opening *o,
-                        struct imap_cmd **out, struct mh_err *err)
+static int start_status(struct imap_opening *o, const char *native, struct mh_err *err)
 {
-    int rc = imap_cmd_start(s, "STATUS ", out, err);
+    int rc = imap_cmd_start(o->s, "STATUS ", &o->status, err);
     if (rc)
         return rc;
-    mh_cmd_string(&(*out)->text, native, strlen(native));
-    mh_cmd_raw(&(*out)->text, " (UIDNEXT)");
-    (*out)->untagged = take_uidnext;
-    (*out)->ctx = o;
-    return imap_cmd_send(*out, err);
+    mh_cmd_string(&o->status->text, native, strlen(native));
+    mh_cmd_raw(&o->status->text, " (UIDNEXT)");
+    o->status->untagged = take_uidnext;
+    o->status->ctx = o;
+    return imap_cmd_send(o->status, err);
 }
 
 static bool is_missing(const struct imap_cmd *cmd)
@@ -192,48 +188,97 @@ static bool is_missing(const struct imap_cmd *cmd)
     return imap_refusal_of(code, code_len, cmd->reply, strlen(cmd->reply)).code == MH_ENOENT;
 }
 
+/* Whoever waits for the answer may hear more of the folder before it wakes up. */
+static void opened(struct imap_cmd *cmd, const struct mh_resp_event *ev)
+{
+    struct imap_opening *o = cmd->ctx;
+    struct imap_selected *sel = &o->s->selected;
+    if (!ev || ev->status != MH_ST_OK)
+        return;
+    if (sel->opened.uidnext == 0)
+        sel->opened.uidnext = o->uidnext;
+    sel->has_changed = false;
+    sel->has_no_modseq = o->has_no_modseq;
+    o->at_open = sel->opened;
+    o->is_open = true;
+}
+
 /* With STATUS in front where SELECT alone does not tell the next UID (Courier). */
-static int send_select(struct mh_session *s, const char *native, bool for_write, struct opening *o,
+static int send_select(struct imap_opening *o, const char *native, bool for_write,
                        struct mh_err *err)
 {
-    struct imap_cmd *status = NULL;
-    struct imap_cmd *cmd = NULL;
-    int rc = s->asks_uidnext ? start_status(s, native, o, &status, err) : MH_OK;
+    struct mh_session *s = o->s;
+    int rc = s->asks_uidnext ? start_status(o, native, err) : MH_OK;
     if (rc == MH_OK)
-        rc = imap_cmd_start(s, for_write ? "SELECT " : "EXAMINE ", &cmd, err);
-    if (rc == MH_OK) {
-        mh_cmd_string(&cmd->text, native, strlen(native));
-        if (s->caps.condstore)
-            mh_cmd_raw(&cmd->text, " (CONDSTORE)");
-        cmd->untagged = take_opening;
-        cmd->ctx = o;
-        rc = imap_cmd_send(cmd, err);
+        rc = imap_cmd_start(s, for_write ? "SELECT " : "EXAMINE ", &o->cmd, err);
+    if (rc)
+        return rc;
+    mh_cmd_string(&o->cmd->text, native, strlen(native));
+    if (s->caps.condstore)
+        mh_cmd_raw(&o->cmd->text, " (CONDSTORE)");
+    o->cmd->untagged = take_opening;
+    o->cmd->answered = opened;
+    o->cmd->ctx = o;
+    return imap_cmd_send(o->cmd, err);
+}
+
+static int wait_select(struct imap_opening *o, const char *native, struct mh_err *err)
+{
+    struct mh_session *s = o->s;
+    struct mh_opened *now = &s->selected.opened;
+    int rc = imap_cmd_wait(o->cmd, err);
+    if (rc == MH_OK && o->cmd->status != MH_ST_OK)
+        rc = imap_cmd_refused(o->cmd, is_missing(o->cmd) ? MH_ENOENT : MH_EFOLDER, err);
+    if (rc == MH_OK && now->uidnext == 0 && !s->asks_uidnext) {
+        s->asks_uidnext = true;
+        rc = start_status(o, native, err);
+        if (rc == MH_OK)
+            rc = imap_cmd_wait(o->status, err);
+        now->uidnext = o->at_open.uidnext = o->uidnext;
     }
-    if (rc == MH_OK)
-        rc = imap_cmd_wait(cmd, err);
-    if (rc == MH_OK && cmd->status != MH_ST_OK)
-        rc = imap_cmd_refused(cmd, is_missing(cmd) ? MH_ENOENT : MH_EFOLDER, err);
-    imap_cmd_done(status);
-    imap_cmd_done(cmd);
     return rc;
 }
 
-static int open_folder(struct mh_session *s, const char *native, bool for_write, struct mh_err *err)
+static void opening_done(struct imap_opening *o)
 {
-    struct mh_opened *opened = &s->selected.opened;
-    struct opening o = {.opened = opened, .flags = MH_BUF_INIT};
-    int rc = send_select(s, native, for_write, &o, err);
-    if (rc == MH_OK && opened->uidnext == 0 && !s->asks_uidnext) {
-        struct imap_cmd *status = NULL;
-        s->asks_uidnext = true;
-        rc = start_status(s, native, &o, &status, err);
-        if (rc == MH_OK)
-            rc = imap_cmd_wait(status, err);
-        imap_cmd_done(status);
+    imap_cmd_done(mh_take(o->status));
+    imap_cmd_done(mh_take(o->cmd));
+    mh_buf_done(&o->flags);
+    mh_free(mh_take(o->native));
+}
+
+int imap_open_begin(struct mh_session *s, const struct mh_folder *folder, bool for_write,
+                    struct imap_opening *o, struct mh_err *err)
+{
+    struct imap_selected *sel = &s->selected;
+    *o = (struct imap_opening){.s = s, .for_write = for_write, .flags = MH_BUF_INIT};
+    mh_free(sel->native);
+    *sel = (struct imap_selected){.native = NULL};
+    o->native = mh_strdup(folder->native);
+    if (!o->native)
+        return mh_err_nomem(err);
+    int rc = send_select(o, o->native, for_write, err);
+    if (rc) {
+        mh_err_at(err, "folder %s", folder->path);
+        opening_done(o);
     }
-    if (opened->uidnext == 0)
-        opened->uidnext = o.uidnext;
-    mh_buf_done(&o.flags);
+    return rc;
+}
+
+int imap_open_end(struct imap_opening *o, const struct mh_folder *folder, struct mh_err *err)
+{
+    struct imap_selected *sel = &o->s->selected;
+    int rc = wait_select(o, o->native, err);
+    if (rc == MH_OK) {
+        sel->native = mh_take(o->native);
+        sel->for_write = o->for_write;
+        sel->access = o->for_write ? IMAP_ACCESS_WRITE : IMAP_ACCESS_READ;
+        sel->at_ms = mh_now_ms();
+        sel->was_used = false;
+    } else {
+        mh_err_at(err, "folder %s", folder->path);
+    }
+    opening_done(o);
     return rc;
 }
 
@@ -241,6 +286,7 @@ int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
                 struct mh_opened *out, struct mh_err *err)
 {
     struct imap_selected *sel = &s->selected;
+    struct imap_opening o;
     int rc = imap_session_check(s, err);
     if (rc)
         return rc;
@@ -249,24 +295,12 @@ int imap_select(struct mh_session *s, const struct mh_folder *folder, bool for_w
         *out = sel->opened;
         return MH_OK;
     }
-    mh_free(sel->native);
-    *sel = (struct imap_selected){.native = NULL};
-    char *native = mh_strdup(folder->native);
-    if (!native)
-        return mh_err_nomem(err);
-    rc = open_folder(s, native, for_write, err);
-    if (rc) {
-        mh_err_at(err, "folder %s", folder->path);
-        mh_free(native);
-        return rc;
-    }
-    sel->native = native;
-    sel->for_write = for_write;
-    sel->access = for_write ? IMAP_ACCESS_WRITE : IMAP_ACCESS_READ;
-    sel->at_ms = mh_now_ms();
-    sel->has_changed = sel->was_used = false;
-    *out = sel->opened;
-    return MH_OK;
+    rc = imap_open_begin(s, folder, for_write, &o, err);
+    if (rc == MH_OK)
+        rc = imap_open_end(&o, folder, err);
+    if (rc == MH_OK)
+        *out = o.at_open;
+    return rc;
 }
 
 int imap_reopen(struct mh_session *s, enum imap_access wanted, struct mh_err *err)
@@ -283,11 +317,16 @@ int imap_reopen(struct mh_session *s, enum imap_access wanted, struct mh_err *er
     bool had_changed = sel->has_changed;
     sel->access = IMAP_ACCESS_NONE;
     sel->opened = (struct mh_opened){.uidvalidity = 0};
-    rc = open_folder(s, sel->native, wanted == IMAP_ACCESS_WRITE, err);
+    struct imap_opening o = {.s = s, .flags = MH_BUF_INIT};
+    rc = send_select(&o, sel->native, wanted == IMAP_ACCESS_WRITE, err);
+    if (rc == MH_OK)
+        rc = wait_select(&o, sel->native, err);
+    opening_done(&o);
     bool is_same = rc == MH_OK && sel->opened.uidvalidity == before.uidvalidity;
     if (is_same) {
         sel->access = wanted;
-        sel->has_changed = had_changed || sel->opened.messages != before.messages ||
+        sel->has_changed = sel->has_changed || had_changed ||
+                           sel->opened.messages != before.messages ||
                            sel->opened.uidnext != before.uidnext;
         return MH_OK;
     }
@@ -322,16 +361,46 @@ static int uid_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int take_keywords(struct scanning *c, const struct mh_fetch *f, struct mh_item *item,
-                         struct mh_err *err)
+/* EMAILID (RFC 8474), or what Gmail has in its place. */
+static uint64_t object_id_of(const struct mh_fetch *f)
 {
-    mh_buf_reset(&c->keywords);
-    (void)split_flags(f->flags, f->flags_len, &item->flags, &c->keywords);
-    if (mh_buf_failed(&c->keywords))
-        return mh_err_nomem(err);
-    if (c->keywords.len == 0)
+    char text[24];
+    if (f->email_id_len > 0)
+        return mh_uid_from_name(f->email_id, f->email_id_len);
+    if (!f->has_gm_id)
+        return 0;
+    int n = snprintf(text, sizeof text, "%llu", (unsigned long long)f->gm_id);
+    return mh_uid_from_name(text, (size_t)n);
+}
+
+int imap_item_of(const struct mh_fetch *f, struct mh_kwsets *kwsets, struct mh_buf *scratch,
+                 struct mh_item *out, struct mh_err *err)
+{
+    *out = (struct mh_item){.uid = f->uid, .size = f->size, .object_id = object_id_of(f)};
+    out->modseq = f->has_modseq ? f->modseq : 0;
+    if (f->has_date && !mh_date_parse_imap(f->date, f->date_len, &out->date))
+        out->date = (struct mh_date){.is_set = false};
+    if (!f->has_flags)
         return MH_OK;
-    return mh_kwsets_intern(c->out->kwsets, c->keywords.data, c->keywords.len, &item->kwset, err);
+    mh_buf_reset(scratch);
+    (void)split_flags(f->flags, f->flags_len, &out->flags, scratch);
+    if (mh_buf_failed(scratch))
+        return mh_err_nomem(err);
+    if (scratch->len == 0)
+        return MH_OK;
+    return mh_kwsets_intern(kwsets, scratch->data, scratch->len, &out->kwset, err);
+}
+
+void imap_add_scan_items(const struct mh_session *s, struct mh_cmd *c)
+{
+    mh_cmd_raw(c, " (UID FLAGS INTERNALDATE RFC822.SIZE");
+    if (s->caps.condstore && !s->selected.has_no_modseq)
+        mh_cmd_raw(c, " MODSEQ");
+    if (imap_has(&s->capset, IMAP_CAP_OBJECTID))
+        mh_cmd_raw(c, " EMAILID");
+    else if (imap_has(&s->capset, IMAP_CAP_X_GM_EXT_1))
+        mh_cmd_raw(c, " X-GM-MSGID");
+    mh_cmd_raw(c, ")");
 }
 
 /* `from:*` answers with the last message even when its UID is below; flag changes come in between.
@@ -347,22 +416,13 @@ static bool take_item(struct imap_cmd *cmd, const struct mh_resp_event *ev)
         return false; /* nothing asked for it */
     if (f->uid < c->from || cmd->rc)
         return true;
-    struct mh_item item = {.uid = f->uid, .size = f->size};
-    item.modseq = f->has_modseq ? f->modseq : 0;
-    if (f->has_date && !mh_date_parse_imap(f->date, f->date_len, &item.date))
-        item.date = (struct mh_date){.is_set = false};
-    int rc = f->has_flags ? take_keywords(c, f, &item, &cmd->err) : MH_OK;
+    struct mh_item item;
+    int rc = imap_item_of(f, c->out->kwsets, &c->keywords, &item, &cmd->err);
     if (rc == MH_OK)
         rc = mh_scan_add(c->out, &item, &cmd->err);
     if (rc)
         cmd->rc = rc;
     return true;
-}
-
-static const char *scan_items(const struct mh_session *s)
-{
-    return s->caps.condstore ? " (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ)"
-                             : " (UID FLAGS INTERNALDATE RFC822.SIZE)";
 }
 
 /* In a selection that is not new, a NOOP goes in front: messages that came since are seen only
@@ -387,7 +447,8 @@ static int scan_from(struct mh_session *s, struct scanning *c, bool *refused_out
     if (rc == MH_OK)
         rc = imap_cmd_start(s, "UID FETCH ", &cmd, err);
     if (rc == MH_OK) {
-        mh_cmd_rawf(&cmd->text, "%llu:*%s", (unsigned long long)MH_MAX(c->from, 1u), scan_items(s));
+        mh_cmd_rawf(&cmd->text, "%llu:*", (unsigned long long)MH_MAX(c->from, 1u));
+        imap_add_scan_items(s, &cmd->text);
         cmd->untagged = take_item;
         cmd->ctx = c;
         rc = imap_cmd_send(cmd, err);
@@ -467,7 +528,7 @@ static int list_uids(struct mh_session *s, struct scanning *c, const uint64_t *u
         if (rc)
             return rc;
         mh_cmd_uid_set(&cmd->text, uids + i, n);
-        mh_cmd_raw(&cmd->text, scan_items(s));
+        imap_add_scan_items(s, &cmd->text);
         cmd->untagged = take_item;
         cmd->ctx = c;
         c->asked = uids + i;

@@ -184,6 +184,24 @@ static void set_messages(struct mh_session *s, uint64_t n)
     s->selected.has_changed = true; /* a select under way takes this back when it ends */
 }
 
+static int count_uids(void *ctx, uint32_t lo, uint32_t hi)
+{
+    uint64_t *n = ctx;
+    *n += (uint64_t)hi - lo + 1; /* a line's worth of them cannot overflow it */
+    return MH_OK;
+}
+
+/* In place of EXPUNGE once QRESYNC is on. With EARLIER it is history, that counts nothing any more
+ * (RFC 7162 section 3.2.10). */
+static void vanished(struct mh_session *s, const struct mh_resp_event *ev)
+{
+    const struct mh_val *set = imap_val(ev, 0);
+    uint64_t n = 0;
+    if (set && set->kind == MH_VAL_ATOM &&
+        mh_uid_set_parse(set->s, set->len, count_uids, &n, NULL) == MH_OK)
+        set_messages(s, s->selected.opened.messages - MH_MIN(n, s->selected.opened.messages));
+}
+
 /* What concerns the session, whoever asked. True: it did. */
 static bool session_data(struct mh_session *s, const struct mh_resp_event *ev)
 {
@@ -196,6 +214,8 @@ static bool session_data(struct mh_session *s, const struct mh_resp_event *ev)
         set_messages(s, ev->number);
     else if (ev->has_number && mh_resp_is(ev->name, ev->name_len, "EXPUNGE"))
         set_messages(s, s->selected.opened.messages - (s->selected.opened.messages > 0));
+    else if (mh_resp_is(ev->name, ev->name_len, "VANISHED"))
+        vanished(s, ev);
     else
         return ev->status != MH_ST_NONE || mh_resp_is(ev->name, ev->name_len, "RECENT") ||
                mh_resp_is(ev->name, ev->name_len, "FLAGS");
@@ -205,6 +225,7 @@ static bool session_data(struct mh_session *s, const struct mh_resp_event *ev)
 /* To the oldest command that wants it. */
 static void offer(struct mh_session *s, const struct mh_resp_event *ev)
 {
+    uint64_t messages_before = s->selected.opened.messages;
     bool is_used = ev->type == MH_RESP_UNTAGGED && session_data(s, ev);
     for (struct imap_cmd *cmd = s->first; cmd; cmd = cmd->next) {
         if (cmd->untagged && !cmd->is_abandoned && cmd->untagged(cmd, ev)) {
@@ -212,6 +233,7 @@ static void offer(struct mh_session *s, const struct mh_resp_event *ev)
             return;
         }
     }
+    imap_watch_note(s, ev, messages_before);
     s->counters.ignored_data += !is_used;
 }
 
@@ -329,6 +351,7 @@ static int read_slice(struct mh_session *s, struct mh_slice *out, struct mh_err 
             return imap_session_check(s, err);
         struct mh_conn *conn = s->conn;
         uint64_t out_before = mh_conn_info(conn)->bytes_out;
+        bool was_due = answer_is_due(s); /* behind IDLE it may be due since a moment ago */
         int rc = check_talk(s, err);
         if (rc)
             return rc;
@@ -337,7 +360,7 @@ static int read_slice(struct mh_session *s, struct mh_slice *out, struct mh_err 
         if (rc != MH_ETIMEOUT)
             return rc;
         /* Our own rate limit holding the line is no silence of the server's. */
-        if (s->is_dead || !answer_is_due(s) || mh_conn_is_held(conn) ||
+        if (s->is_dead || !was_due || !answer_is_due(s) || mh_conn_is_held(conn) ||
             mh_conn_info(conn)->bytes_out != out_before)
             continue;
         (void)mh_err_set(err, MH_ERETRY, "imap", "the server has not answered for %lld s",

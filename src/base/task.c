@@ -90,7 +90,7 @@ struct mh_sched {
     size_t n_spare;
     bool is_virtual;
     int64_t virtual_ms;
-    size_t offloads; /* under way */
+    size_t outside; /* tasks that wait for another thread: offloads and the like */
     _Atomic(struct mh_post *) posts;
     _Atomic int holds;
     /* the poller used when none was given */
@@ -489,6 +489,17 @@ void mh_sched_free(struct mh_sched *s)
     mh_free(s);
 }
 
+void mh_outside_begin(void)
+{
+    this_sched->outside++;
+}
+
+void mh_outside_end(void)
+{
+    mh_assert(this_sched->outside > 0);
+    this_sched->outside--;
+}
+
 void mh_sched_set_virtual(struct mh_sched *s, int64_t start_ms)
 {
     s->is_virtual = true;
@@ -569,9 +580,9 @@ static int64_t poll_timeout(struct mh_sched *s)
     if (!s->n_timers)
         return -1;
     if (s->is_virtual) {
-        if (s->offloads == 0 && s->timers[0]->deadline_ms > s->virtual_ms)
+        if (s->outside == 0 && s->timers[0]->deadline_ms > s->virtual_ms)
             s->virtual_ms = s->timers[0]->deadline_ms;
-        return s->offloads ? -1 : 0;
+        return s->outside ? -1 : 0;
     }
     int64_t left = s->timers[0]->deadline_ms - mh_clock_mono_ms();
     return left < 0 ? 0 : left;
@@ -673,10 +684,10 @@ void mh_offload(void (*fn)(void *arg), void *arg)
         fn(arg);
         return;
     }
-    s->offloads++;
+    s->outside++;
     while (!job.done)
         mh_wait_always(&job.q);
-    s->offloads--;
+    s->outside--;
 }
 
 /* --- waiting for the pool -------------------------------------------------------------------------------- */

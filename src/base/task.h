@@ -58,6 +58,10 @@ void mh_sched_run(struct mh_sched *s);
 /* Keeps mh_sched_run() going without tasks until the matching release. thread: any */
 void mh_sched_hold(struct mh_sched *s);
 void mh_sched_release(struct mh_sched *s);
+/* In a task that waits for another thread's post: a virtual clock stands still from begin to end, because the thread
+ * does not live by it. Nothing with a real clock. */
+void mh_outside_begin(void);
+void mh_outside_end(void);
 /* Runs FN(ARG) in the scheduler's thread between tasks (it must not wait). thread: any
  * POST is storage that stays valid until FN runs; FN may free it. No allocation, cannot fail. */
 struct mh_post {

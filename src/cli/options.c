@@ -23,6 +23,9 @@ enum option_id {
     OPT_DRY_RUN,
     OPT_PILOT,
     OPT_WAVE,
+    OPT_DEEP,
+    OPT_SAMPLE,
+    OPT_FRESH,
     OPT_COLOR,
     OPT_SOURCE_FILE,
     OPT_TARGET_FILE,
@@ -51,6 +54,10 @@ static const struct option_row rows[] = {
     {"dry-run", 'n', OPT_DRY_RUN, NULL, "decide and count, change nothing"},
     {"pilot", 0, OPT_PILOT, "N", "only the first N mailboxes"},
     {"wave", 0, OPT_WAVE, "NAME", "only the mailboxes of this wave"},
+    {"deep", 0, OPT_DEEP, NULL, "verify: read both sides, believe no digest of an earlier run"},
+    {"sample", 0, OPT_SAMPLE, "PERCENT",
+     "verify: the content of so many messages, the listing of all"},
+    {"fresh", 0, OPT_FRESH, NULL, "verify: begin anew instead of going on"},
     {"memory", 0, OPT_MEMORY, "SIZE", "cap for message bytes in memory (default: 256MiB)"},
     {"bwlimit", 0, OPT_BWLIMIT, "TIMETABLE", "\"2M\" or \"08:00,512K 19:00,off\""},
     {"connections", 0, OPT_CONNECTIONS, "N", "at most N connections to each server"},
@@ -144,6 +151,30 @@ static int set_number(const struct option_row *row, const char *value, unsigned 
     return MH_OK;
 }
 
+/* "12", "0.5", "100%": above 0 and at most 100, four places behind the point. */
+static int set_percent(const struct option_row *row, const char *value, uint32_t *ppm_out,
+                       struct mh_err *err)
+{
+    enum { PPM_PER_PERCENT = 10000, PLACES = 4 };
+    size_t len = strlen(value);
+    uint64_t whole = 0;
+    uint64_t part = 0;
+    if (len > 1 && value[len - 1] == '%')
+        len--;
+    const char *point = memchr(value, '.', len);
+    size_t n_whole = point ? (size_t)(point - value) : len;
+    size_t n_part = point ? len - n_whole - 1 : 0;
+    bool ok = mh_parse_u64(value, n_whole, 100, &whole) && n_part <= PLACES &&
+              (!point || mh_parse_u64(point + 1, n_part, PPM_PER_PERCENT - 1, &part));
+    for (; n_part < PLACES; n_part++)
+        part *= 10;
+    uint64_t ppm = whole * PPM_PER_PERCENT + part;
+    if (!ok || ppm == 0 || ppm > 100 * PPM_PER_PERCENT)
+        return bad_value(row, value, err);
+    *ppm_out = (uint32_t)ppm;
+    return MH_OK;
+}
+
 /* The order is that of enum mh_color and enum mh_compress. */
 static int set_when(const struct option_row *row, const char *value, unsigned *out,
                     struct mh_err *err)
@@ -182,6 +213,12 @@ static int apply_switch(struct mh_cli_options *o, enum option_id id)
         break;
     case OPT_DRY_RUN:
         o->app.dry_run = true;
+        break;
+    case OPT_DEEP:
+        o->app.verify.deep = true;
+        break;
+    case OPT_FRESH:
+        o->app.verify.fresh = true;
         break;
     case OPT_HELP:
         o->help = true;
@@ -238,6 +275,9 @@ static int apply(struct mh_cli_options *o, const struct option_row *row, const c
         break;
     case OPT_PILOT:
         code = set_number(row, value, MH_MAILBOXES_MAX, &app->pilot, err);
+        break;
+    case OPT_SAMPLE:
+        code = set_percent(row, value, &app->verify.sample_ppm, err);
         break;
     case OPT_WAVE:
         app->wave = value;

@@ -56,7 +56,8 @@ struct mh_app {
     size_t n_only;
     unsigned pilot; /* --pilot N; 0 = all */
     const char *wave;
-    _Atomic int *stop; /* raised by the signal handler: enum mh_stop */
+    struct mh_verify_options verify; /* --deep, --sample, --fresh */
+    _Atomic int *stop;               /* raised by the signal handler: enum mh_stop */
 };
 
 int mh_command_copy(struct mh_app *app, int argc, char **argv);

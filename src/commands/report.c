@@ -60,6 +60,11 @@ static void put_counts(json_t *o, const struct mh_counts *c, const struct mh_rea
     put_n(o, "copied", c->copied);
     put_n(o, "adopted", c->adopted);
     put_n(o, "unchanged", c->unchanged);
+    json_t *by = json_object();
+    put_n(by, "exact", c->adopted_exact);
+    put_n(by, "canonical", c->adopted_canonical);
+    put_n(by, "fingerprint", c->adopted_fingerprint);
+    (void)json_object_set_new(o, "adopted_by", by);
     if (skipped) {
         (void)json_object_set_new(o, "skipped", reasons_json(skipped));
         (void)json_object_set_new(o, "failed", reasons_json(failed));
@@ -67,6 +72,7 @@ static void put_counts(json_t *o, const struct mh_counts *c, const struct mh_rea
         put_n(o, "skipped", c->skipped);
         put_n(o, "failed", c->failed);
     }
+    put_n(o, "moved", c->moved);
     put_n(o, "updated", c->updated);
     put_n(o, "removed", c->removed);
     put_n(o, "gone", c->gone);
@@ -144,15 +150,42 @@ void report_run_json(FILE *out, const struct mh_result *r)
     print_json(out, root);
 }
 
+/* Compared by content. */
+static uint64_t checked(const struct mh_verify_counts *c)
+{
+    return c->exact + c->same + c->differs;
+}
+
+static double percent(const struct mh_verify_result *r)
+{
+    return r->options.sample_ppm ? (double)r->options.sample_ppm / 10000 : 100;
+}
+
+static bool is_resumed(const struct mh_verify_result *r)
+{
+    for (size_t i = 0; i < r->n_mailboxes; i++) {
+        if (r->mailboxes[i].resumed_at)
+            return true;
+    }
+    return false;
+}
+
 void report_verify_json(FILE *out, const struct mh_verify_result *r)
 {
     json_t *root = json_object();
     const struct mh_verify_counts *c = &r->counts;
     put_n(root, "schema", MH_JSON_SCHEMA);
+    put_s(root, "mode", r->options.deep ? "deep" : "stored");
+    (void)json_object_set_new(root, "sample", json_real(percent(r)));
+    (void)json_object_set_new(root, "resumed", json_boolean(is_resumed(r)));
+    put_n(root, "found", c->found);
+    put_n(root, "checked", checked(c));
     put_n(root, "exact", c->exact);
     put_n(root, "same", c->same);
     put_n(root, "differs", c->differs);
     put_n(root, "missing", c->missing);
+    put_n(root, "skipped", c->skipped);
+    put_n(root, "listed", c->listed);
     put_n(root, "extra", c->extra);
     put_n(root, "flags", c->flags);
     put_n(root, "dates", c->dates);
@@ -295,14 +328,21 @@ void report_run_text(FILE *out, const struct mh_result *r, const char *state_pat
     if (c->unchanged)
         (void)fprintf(out, "   from earlier runs %" PRIu64, c->unchanged);
     (void)fputc('\n', out);
+    if (c->adopted_canonical || c->adopted_fingerprint)
+        (void)fprintf(out,
+                      "  %-14s %12" PRIu64 "   same but for line ends %" PRIu64
+                      ", same headers and body %" PRIu64 "\n",
+                      "  by all bytes", c->adopted_exact, c->adopted_canonical,
+                      c->adopted_fingerprint);
     print_reasons(out, "skipped", c->skipped, &r->skipped);
     print_reasons(out, "failed", c->failed, &r->failed);
     (void)fprintf(out, "  %-14s %12" PRId64 "\n", "remainder",
                   (int64_t)(c->found - c->copied - c->adopted - c->skipped - c->failed));
-    if (c->updated || c->gone)
-        (void)fprintf(
-            out, "  flags updated %" PRIu64 ", deleted at the source and kept here %" PRIu64 "\n",
-            c->updated, c->gone);
+    if (c->updated || c->gone || c->moved || c->removed)
+        (void)fprintf(out,
+                      "  flags updated %" PRIu64 ", moved with the source %" PRIu64
+                      "; deleted at the source: kept here %" PRIu64 ", quarantined %" PRIu64 "\n",
+                      c->updated, c->moved, c->gone, c->removed);
     (void)fprintf(out, "  %s in %.1f s, %.0f messages/s\n",
                   mh_format_size(c->bytes, size, sizeof size), seconds,
                   seconds > 0 ? (double)c->copied / seconds : 0);
@@ -310,9 +350,56 @@ void report_run_text(FILE *out, const struct mh_result *r, const char *state_pat
         (void)fprintf(out, "  details: mailhaul status --state %s\n", state_path);
 }
 
-void report_verify_text(FILE *out, const struct mh_verify_result *r)
+static void print_verify_how(FILE *out, const struct mh_verify_result *r)
 {
     const struct mh_verify_counts *c = &r->counts;
+    (void)fprintf(out, "Verify   %s",
+                  r->options.deep ? "both sides read" : "the target against what was read");
+    if (r->options.sample_ppm)
+        (void)fprintf(out, ", a sample of %.6g %%: %" PRIu64 " of %" PRIu64 " messages", percent(r),
+                      checked(c), c->found);
+    (void)fputc('\n', out);
+    for (size_t i = 0; i < r->n_mailboxes; i++) {
+        const struct mh_verify_mailbox *m = &r->mailboxes[i];
+        if (m->resumed_at == 0)
+            continue;
+        (void)fputs("  ", out);
+        print_safe(out, m->mailbox->id);
+        (void)fprintf(out, ": resumed at folder %zu of %zu\n", m->resumed_at, m->folders);
+    }
+}
+
+/* The numbers in the order in which they add up. */
+static void print_verify_table(FILE *out, const struct mh_verify_result *r)
+{
+    const struct mh_verify_counts *c = &r->counts;
+    print_verify_how(out, r);
+    (void)fprintf(out,
+                  "  found %" PRIu64 " = exact %" PRIu64 " + same %" PRIu64 " + differs %" PRIu64
+                  " + missing %" PRIu64,
+                  c->found, c->exact, c->same, c->differs, c->missing);
+    if (c->skipped)
+        (void)fprintf(out, " + skipped %" PRIu64, c->skipped);
+    if (c->listed)
+        (void)fprintf(out, " + only listed %" PRIu64, c->listed);
+    (void)fprintf(out,
+                  "\n  extra %" PRIu64 "   flags differ %" PRIu64 "   dates differ %" PRIu64
+                  "   in %.1f s\n",
+                  c->extra, c->flags, c->dates, (double)r->elapsed_ms / 1000);
+    bool stopped = false;
+    for (size_t i = 0; i < r->n_mailboxes; i++)
+        stopped |= r->mailboxes[i].err.code != MH_OK;
+    bool good = c->differs == 0 && c->missing == 0 && !stopped;
+    bool noted = c->extra || c->flags || c->dates || c->skipped;
+    (void)fprintf(out, "  verdict: %s%s\n",
+                  !good   ? "NOT complete: see above"
+                  : noted ? "complete, with the differences above"
+                          : "complete and equal",
+                  c->listed ? ", as far as the sample goes" : "");
+}
+
+void report_verify_text(FILE *out, const struct mh_verify_result *r)
+{
     char line[1024];
     size_t shown = 0;
     size_t all = 0;
@@ -330,17 +417,7 @@ void report_verify_text(FILE *out, const struct mh_verify_result *r)
     }
     if (all > LINES_MAX)
         (void)fprintf(out, "  … and %zu more; --json lists all of them\n", all - LINES_MAX);
-    (void)fprintf(out,
-                  "Verify\n  exact %" PRIu64 "   same %" PRIu64 "   differs %" PRIu64
-                  "   missing %" PRIu64 "   extra %" PRIu64 "\n  flags differ %" PRIu64
-                  "   dates differ %" PRIu64 "   in %.1f s\n",
-                  c->exact, c->same, c->differs, c->missing, c->extra, c->flags, c->dates,
-                  (double)r->elapsed_ms / 1000);
-    bool good = c->differs == 0 && c->missing == 0;
-    (void)fprintf(out, "  verdict: %s\n",
-                  !good                              ? "NOT complete: see above"
-                  : c->extra || c->flags || c->dates ? "complete, with the differences above"
-                                                     : "complete and equal");
+    print_verify_table(out, r);
 }
 
 static void print_side_problem(FILE *out, const char *id, const char *side,

@@ -192,14 +192,7 @@ int mh_work_plan(struct mh_work *w, struct mh_app *app, int argc, char **argv, s
 {
     w->app = app;
     if (argc == 0) {
-        int code = mh_plan_load(app->project_file, &app->secrets, &w->plan, err);
-        if (code == MH_OK && w->plan->deletions != MH_DELETIONS_NEVER)
-            code = mh_err_set(
-                err, MH_EUSAGE, "project",
-                "%s: policy 'deletions: quarantine' is not carried out by this version; "
-                "write 'deletions: never': what vanished at the source is then counted and kept",
-                app->project_file);
-        return code;
+        return mh_plan_load(app->project_file, &app->secrets, &w->plan, err);
     }
     if (argc != 2)
         return mh_err_set(err, MH_EUSAGE, "usage",
@@ -319,11 +312,17 @@ static int find_state(struct mh_work *w, struct mh_err *err)
 static int open_state(struct mh_work *w, enum mh_state_need need, struct mh_err *err)
 {
     int code = find_state(w, err);
-    if (code == MH_OK && need == MH_STATE_WRITE)
+    if (code == MH_OK && need != MH_STATE_READ)
         code = make_dirs(w->state_path, err);
-    if (code != MH_OK)
-        return code;
-    code = mh_state_open(w->state_path, need == MH_STATE_READ, &w->cfg.state, err);
+    if (code == MH_OK && need != MH_STATE_READ)
+        code = mh_state_open(w->state_path, false, &w->cfg.state, err);
+    if (code != MH_OK && need == MH_STATE_KEEP) {
+        w->state_is_read_only = true;
+        need = MH_STATE_READ;
+        code = MH_OK;
+    }
+    if (code == MH_OK && need == MH_STATE_READ)
+        code = mh_state_open(w->state_path, true, &w->cfg.state, err);
     if (code == MH_ENOENT && need == MH_STATE_READ)
         code = MH_OK; /* nothing was carried yet: nothing is known */
     return code;
@@ -373,6 +372,7 @@ static void fill_config(struct mh_work *w)
     w->cfg.callback_ctx = w;
     w->cfg.connections = app->connections;
     w->cfg.dry_run = app->dry_run;
+    w->cfg.quarantines = w->plan->deletions == MH_DELETIONS_QUARANTINE;
     w->cfg.stop = app->stop;
     w->cfg.oversize_dir = w->oversize_dir;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* mailhaul verify [SRC DST | MAILBOX…]: what is at the target, compared by content. */
+/*
+ * mailhaul verify [SRC DST | MAILBOX…]: what is at the target, compared by content. It holds the state while it works,
+ * to keep how far it is; beside a run it only reads it.
+ */
 #include "commands/report.h"
 #include "commands/session.h"
 
@@ -18,9 +21,16 @@ static int compare(struct mh_work *w, struct mh_err *err)
 {
     struct mh_app *app = w->app;
     struct mh_verify_result result;
-    int code = mh_work_start(w, MH_STATE_READ, "verifying", err);
+    int code = mh_work_start(w, MH_STATE_KEEP, "verifying", err);
     if (code != MH_OK)
         return mh_fail(app, err);
+    w->cfg.verify = app->verify;
+    w->cfg.verify.state_is_read_only = w->state_is_read_only;
+    if (w->state_is_read_only && !app->quiet)
+        (void)fputs("mailhaul: the state is in use or not writable: this verify cannot be gone on "
+                    "with when it is "
+                    "broken off\n",
+                    stderr);
     code = mh_engine_verify(&w->cfg, &result, err);
     app->screen->stop(app->screen);
     w->screen_is_on = false;

@@ -72,6 +72,14 @@ enum mh_compress {
     MH_COMPRESS_NEVER,
 };
 
+/* {0}: every message, the target against the digests that the state keeps, going on where a verify was broken off. */
+struct mh_verify_options {
+    bool deep;           /* both sides are fetched: no digest that was written down is believed */
+    uint32_t sample_ppm; /* so many of a million messages, chosen by their names; 0 = all */
+    bool fresh;          /* begin anew */
+    bool state_is_read_only; /* nothing can be kept for going on */
+};
+
 struct mh_engine_config {
     struct mh_sched **scheds; /* running */
     unsigned n_scheds;
@@ -98,10 +106,18 @@ struct mh_engine_config {
     unsigned lanes_per_mailbox; /* 0 = default */
     bool names_only;            /* check: only where folders go */
     bool dry_run;               /* decide and count, change nothing at the target */
+    bool retry_failed;    /* only messages that failed in earlier runs */
+    int64_t until_wall_s; /* the stop is raised then; 0 = never */
+    /* What is deleted at the source goes to mailhaul-removed/<date>/… at the target; else it is kept. */
+    bool quarantines;
+    int64_t poll_ms;       /* watching: so often a quiet mailbox is asked for news; 0 = default */
+    unsigned watchers_max; /* watching: source connections kept for it; 0 = default */
     int64_t
         patience_ms; /* waiting for one thing (quota, throttle, server) in a row before the mailbox gives up; 0 = default */
     const char
         *oversize_dir; /* policy oversize: export-eml goes below it; NULL = skip with reason */
+
+    struct mh_verify_options verify;
 
     _Atomic int *stop; /* enum mh_stop; raised by anybody, a signal handler too */
 };
@@ -121,6 +137,9 @@ struct mh_reasons {
 struct mh_counts {
     uint64_t found, copied, adopted, unchanged /* part of adopted: by earlier runs */, skipped,
         failed;
+    /* parts of adopted: by this run, and by which digest */
+    uint64_t adopted_exact, adopted_canonical, adopted_fingerprint;
+    uint64_t moved; /* part of adopted: with the source's, from another folder */
     uint64_t updated, removed, gone /* deleted at the source, kept at the target */;
     uint64_t bytes;
 };
@@ -136,9 +155,10 @@ struct mh_folder_result {
 struct mh_item_result {
     char *folder; /* owned: source path */
     uint64_t uid;
-    const char *state; /* static: "skipped", "failed", "copied" (with a note) */
-    char *reason;      /* owned */
-    char *text;        /* owned */
+    const char *
+        state; /* static: "skipped", "failed", "copied" (with a note), "adopted" (by fingerprint) */
+    char *reason; /* owned */
+    char *text;   /* owned */
 };
 
 struct mh_mailbox_result {
@@ -169,24 +189,38 @@ struct mh_result {
 int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out,
                   struct mh_err *err) MH_MUST_CHECK;
 void mh_result_done(struct mh_result *r);
+/* Runs all mailboxes again and again, each when something has happened at its source, until the stop is raised: then 0. OUT is
+ * what the last pass of each mailbox did. */
+int mh_engine_watch(struct mh_engine_config *cfg, struct mh_result *out,
+                    struct mh_err *err) MH_MUST_CHECK;
 
 /* --- verify ----------------------------------------------------------------------------------------- */
 
+/* Each message of the source is found: found = exact + same + differs + missing + skipped + listed. */
 struct mh_verify_counts {
-    uint64_t exact, same, differs, missing, extra;
+    uint64_t found;
+    uint64_t exact, same, differs; /* compared by content: their sum is "checked" */
+    uint64_t missing;
+    uint64_t
+        skipped; /* not at the target, and the ledger says why; or their folder is not carried */
+    uint64_t listed; /* at the target by its listing; not in the sample */
+    uint64_t extra;
     uint64_t flags, dates; /* mismatches among those that are there (keywords count as flags) */
 };
 
 struct mh_verify_mailbox {
     const struct mh_engine_mailbox *mailbox;
     struct mh_verify_counts counts;
-    struct mh_item_result *
-        items; /* owned: state = "differs", "missing", "extra", "same", "flags", "date", "folder" */
+    /* owned: state = "differs", "missing", "extra", "same", "skipped", "flags", "date", "folder" */
+    struct mh_item_result *items;
     size_t n_items, cap_items;
+    size_t folders,
+        resumed_at; /* to be compared; of these, where it went on: 1 = first, 0 = begun anew */
     struct mh_err err;
 };
 
 struct mh_verify_result {
+    struct mh_verify_options options; /* as asked for */
     struct mh_verify_counts counts;
     struct mh_verify_mailbox *mailboxes; /* owned */
     size_t n_mailboxes;

@@ -25,6 +25,7 @@ enum {
     LANE_MESSAGES_MIN = 256,     /* waiting: below this another lane is not worth its log-in */
     JOIN_MESSAGES_MIN = 128,     /* of a folder: nor is joining it */
     CONNECTIONS_DEFAULT = 16,    /* per server */
+    WATCHERS_DEFAULT = 512,      /* kept source connections, of the whole run */
     FLIGHT_MAX = 2048,           /* messages sent and not answered, per lane; a power of two */
     FLIGHT_BYTES_MAX = 32 << 20, /* likewise in octets; one larger message may fly alone */
     BATCH_BYTES_MAX = 8 << 20,   /* a MULTIAPPEND is cut behind this */
@@ -69,7 +70,22 @@ struct budgets {
 
 struct job;
 
-enum pass_phase { PASS_WAITING, PASS_PREPARING, PASS_COPYING, PASS_ENDED, PASS_PHASES };
+/*
+ * A folder's way. In a delta all folders are surveyed before the first is carried, so that a message that is gone from one
+ * and new in another is known to have moved; a first copy goes from WAITING to PREPARING at once.
+ *
+ *     WAITING ─▶ SURVEYING ─▶ SURVEYED ─▶ PREPARING ─▶ COPYING ─▶ ENDED
+ *        └───────────────────────────────────▲
+ */
+enum pass_phase {
+    PASS_WAITING,
+    PASS_SURVEYING,
+    PASS_SURVEYED,
+    PASS_PREPARING,
+    PASS_COPYING,
+    PASS_ENDED,
+    PASS_PHASES
+};
 
 /* What is to be done with each mailbox: run, verify, check. In a task; must leave nothing behind. */
 typedef void job_fn(struct job *job);
@@ -80,6 +96,7 @@ struct run {
     struct job *jobs; /* owned */
     size_t n_jobs;
     job_fn *work;
+    _Atomic unsigned n_watchers; /* source connections that are kept between passes */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t left;         /* jobs not ended and posts not run */
@@ -114,9 +131,15 @@ struct job {
     struct old_skips *skips; /* owned: what earlier passes left out, by folder */
     struct pass *passes;     /* owned; the largest first */
     size_t n_passes;
-    size_t first_waiting; /* no pass before it is PASS_WAITING */
+    struct lost_folder *lost; /* owned: known to the state, not listed by the source any more */
+    size_t n_lost;
+    bool is_surveying; /* a delta: no folder is carried before all are surveyed */
+    struct movable
+        *movable; /* owned: what is gone from one folder and may be new in another; see moves.c */
+    size_t n_movable;
+    size_t first_waiting; /* no pass before it is PASS_WAITING or PASS_SURVEYED */
     size_t n_in_phase[PASS_PHASES];
-    uint64_t waiting_messages;     /* of those that are PASS_WAITING */
+    uint64_t waiting_messages;     /* of those that are PASS_WAITING or PASS_SURVEYED */
     struct lane *lanes[LANES_MAX]; /* [0] works in the job's own task, the others in theirs */
     unsigned n_lanes;              /* running besides the first */
     unsigned
@@ -128,6 +151,7 @@ struct job {
     int64_t pause_until_ms;    /* 0: no pause */
     int64_t stuck_since_ms;    /* no verdict since; 0: moving */
     unsigned backoff;          /* failures in a row */
+    int64_t lag_ms;            /* under watch: of the last change, from its telling to the end of its pass; -1 */
     int64_t slowest_ms;        /* answer of the target to a message so far */
     int64_t broken_off_wall_s; /* an earlier run of this mailbox was killed then; 0: none */
     struct tuner *tuner;       /* the target server's, or own_tuner */
@@ -149,9 +173,11 @@ struct todo {
     uint32_t item; /* index into the scan */
     uint8_t status;
     uint8_t tries;
-    uint8_t owner;    /* TAKEN, FLIGHT: the lane in whose hands it is */
-    bool is_new;      /* DONE by this pass's own sending */
-    bool is_odd;      /* has bytes that servers are known to change */
+    uint8_t owner; /* TAKEN, FLIGHT: the lane in whose hands it is */
+    bool is_new;   /* DONE by this pass's own sending */
+    bool is_odd;   /* has bytes that servers are known to change */
+    bool
+        is_orphan; /* moved at the source, and not at the target where it should be to move it from */
     bool is_seen;     /* looked back at */
     uint64_t dst_uid; /* once DONE; 0 when the target does not say */
     uint64_t octets;  /* as sent */
@@ -164,6 +190,53 @@ struct group {
     bool alone; /* came back from a refused or broken batch: batches of at most n */
 };
 
+/* A message that earlier passes left out. */
+struct old_skip {
+    char *folder, *reason, *text; /* owned */
+    uint64_t uid;
+    bool has_failed; /* else it was skipped */
+};
+
+struct old_skips {
+    struct old_skip *v; /* owned; in order of folder */
+    size_t n, cap;
+    bool failed;
+};
+
+/* A message that the state knows and that is not at the source any more. */
+struct gone {
+    struct mh_state_item row;
+    bool is_taken; /* moved: not gone after all */
+};
+struct gone_list {
+    struct gone *v; /* owned; until the barrier behind the survey it may grow */
+    size_t n, cap;
+};
+
+/* Flags or keywords that changed at the source. */
+struct flag_change {
+    struct mh_state_item row; /* as the state has it; the target's UID is in it */
+    uint8_t add, remove;
+    uint32_t kw_new; /* the state's number */
+};
+struct flag_changes {
+    struct flag_change *v; /* owned */
+    size_t n, cap;
+};
+
+/* What the source has around a folder's mail. */
+struct around {
+    struct mh_buf acl;      /* lines "identifier rights" */
+    struct mh_buf metadata; /* name NUL, length, value; one behind the other */
+};
+
+/* A folder that is gone from the source with all its mail. */
+struct lost_folder {
+    struct mh_state_folder *row; /* borrowed: the job's rows */
+    struct gone_list gone;
+    struct mh_folder_result *res; /* borrowed: the job's */
+};
+
 struct pass {
     struct job *job;
     const struct mh_engine_map_entry *entry; /* borrowed: the job's map */
@@ -174,22 +247,33 @@ struct pass {
     bool created;         /* in this run: nothing can be there yet */
     enum pass_phase phase;
     struct mh_opened src_opened, dst_opened;
-    struct mh_scan scan;
-    uint32_t *kw_ids;     /* owned: scan's keyword set -> the state's number */
-    char **kw_texts;      /* owned: … -> text for the target after mapping and filtering */
-    struct mh_buf kw_new; /* keywords new to a target folder that has room for a few only */
+    struct mh_scan
+        scan; /* of all messages, or (is_partial) of those that are new or have changed */
+    bool is_partial;
+    int gone_by;             /* with is_partial: what VANISHED is, see mh_changes */
+    struct mh_uids vanished; /* likewise */
+    bool is_surveyed;        /* compared with the state before the target was opened */
+    uint64_t n_found;        /* messages at the source */
+    struct around around;
+    struct flag_changes changes;
+    struct gone_list gone;
+    size_t n_gone; /* likewise, once they are the job's (moves_index()) */
+    bool gone_is_indexed;
+    bool will_be_complete; /* once it is settled what becomes of the gone ones */
+    uint32_t *kw_ids;      /* owned: scan's keyword set -> the state's number */
+    char **kw_texts;       /* owned: … -> text for the target after mapping and filtering */
+    struct mh_buf kw_new;  /* keywords new to a target folder that has room for a few only */
     unsigned n_kw_new;
     struct todo *todo;   /* owned */
     size_t n_todo, next; /* [next, n_todo) was never handed out */
     struct group *again; /* handed back; owned */
     size_t n_unknown;
-    uint64_t window; /* target UIDs from here on may be ours */
-    uint64_t *known; /* owned, sorted: target UIDs that earlier passes account for */
-    size_t n_known;
-    struct mh_digest *digests;    /* owned: by todo, where the target does not tell UIDs */
-    unsigned lanes;               /* working on it now */
-    unsigned flying;              /* lanes with messages in flight */
-    bool is_matching;             /* one lane looks at the window: the others keep still */
+    uint64_t window;           /* target UIDs from here on may be ours */
+    struct mh_uids known;      /* target UIDs from the window on that earlier passes account for */
+    struct mh_digest *digests; /* owned: by todo, where the target does not tell UIDs */
+    unsigned lanes;            /* working on it now */
+    unsigned flying;           /* lanes with messages in flight */
+    bool is_matching;          /* one lane looks at the window: the others keep still */
     struct mh_folder_result *res; /* borrowed: the job's */
     size_t res_index;
     bool has_failed;
@@ -297,19 +381,25 @@ void job_event(struct job *job, const struct mh_event *ev);
 int job_set_up(struct job *job, struct mh_err *err) MH_MUST_CHECK;
 void job_tear_down(struct job *job);
 struct mh_state_folder *job_row(struct job *job, const char *src_path);
-/* waits: the state's rows of a folder. */
-int job_load_items(struct job *job, uint32_t folder, struct mh_state_items *out,
-                   struct mh_err *err) MH_MUST_CHECK;
+/* After a name in them has changed. */
+void job_sort_rows(struct job *job);
+/* waits: the state's rows of a folder; UIDS NULL: all, else these alone. */
+int job_load_items(struct job *job, uint32_t folder, const struct mh_uids *uids,
+                   struct mh_state_items *out, struct mh_err *err) MH_MUST_CHECK;
+/* waits: the UIDs of a folder's rows at the source (FROM ignored), or at the target from FROM on. */
+int job_load_uids(struct job *job, uint32_t folder, bool at_source, uint64_t from,
+                  struct mh_uids *out, struct mh_err *err) MH_MUST_CHECK;
 
 /* mailbox.c */
 void mailbox_run(struct job *job);
+/* One pass over the mailbox, results and all. SRC_KEPT (may be NULL): a source session to use, NULL in it: none; the
+ * pass leaves its own there when it went through. waits */
+void mailbox_pass(struct job *job, struct mh_session **src_kept);
+
+/* watch.c: passes until the run stops */
+void mailbox_watch(struct job *job);
 
 /* around.c */
-/* What the source has around a folder's mail. */
-struct around {
-    struct mh_buf acl;      /* lines "identifier rights" */
-    struct mh_buf metadata; /* name NUL, length, value; one behind the other */
-};
 int around_read(struct pass *pass, struct mh_session *src, struct around *out,
                 struct mh_err *err) MH_MUST_CHECK;
 /* Folder made or found at the target, and subscribed. */
@@ -320,31 +410,62 @@ int around_apply(struct pass *pass, struct mh_session *dst, struct around *a,
 void around_done(struct around *a);
 
 /* flags.c */
-struct flag_change {
-    uint64_t dst_uid;
-    size_t row;
-    uint8_t add, remove;
-    uint32_t kw_old, kw_new; /* the state's numbers */
-};
-struct flag_changes {
-    struct flag_change *v; /* owned */
-    size_t n, cap;
-};
 /* ITEM's flags or keywords (the state's number KW) are not those of ROW any more. */
-int flags_note(struct flag_changes *c, const struct mh_state_item *row, size_t row_index,
-               const struct mh_item *item, uint32_t kw, struct mh_err *err) MH_MUST_CHECK;
-/* Carries the changes to the target, and into KNOWN's rows. */
-int flags_store(struct pass *pass, struct lane *lane, struct flag_changes *changes,
-                struct mh_state_items *known, struct mh_err *err) MH_MUST_CHECK;
-/* Numbers and target texts of all keyword sets of the listing. */
+int flags_note(struct flag_changes *c, const struct mh_state_item *row, const struct mh_item *item,
+               uint32_t kw, struct mh_err *err) MH_MUST_CHECK;
+/* Carries the pass's changes to the target and into the state. */
+int flags_store(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* The state's numbers of all keyword sets of the listing. */
+int flags_number_keywords(struct pass *pass, struct mh_err *err) MH_MUST_CHECK;
+/* Their texts for the target, which must be open. */
 int flags_map_keywords(struct pass *pass, struct mh_err *err) MH_MUST_CHECK;
+
+/* survey.c: what has happened in a folder at the source */
+/* Opens and lists it there, or what has changed since the last complete pass; what is around it too. waits */
+int survey_source(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* Holds the listing against the state: todo list, flag changes, gone ones. waits */
+int survey_compare(struct pass *pass, struct mh_err *err) MH_MUST_CHECK;
+/* Both, for the stage before anything is carried. waits */
+int pass_survey(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* Opens the folder at the source; *MOVED_OUT: while it was being copied it became another one. waits */
+int pass_open_source(struct pass *pass, struct lane *lane, bool *moved_out,
+                struct mh_err *err) MH_MUST_CHECK;
+/* True when messages of the folder have failed in earlier runs. */
+bool has_failed_before(const struct job *job, const char *src_path);
+/* Skipped by earlier passes and still there: counted and itemised again; how many. */
+uint64_t count_left_out(struct job *job, struct pass *pass);
+/* Those of them that are gone: their ledger rows go too. */
+int forget_left_out(struct pass *pass, struct mh_err *err) MH_MUST_CHECK;
+
+/* moves.c: what is gone from one folder */
+/* Known folders that the source does not list any more, and what was in them. waits */
+int moves_find_lost(struct job *job, struct mh_err *err) MH_MUST_CHECK;
+/* All folders are surveyed: from here on it is known what may have moved. */
+int moves_index(struct job *job, struct mh_err *err) MH_MUST_CHECK;
+/* Moves at the target what is new in the pass's folder and lies in another one there. The source's folder is
+ * open; at the target another one may be open afterwards. waits */
+int moves_carry(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* Closes the todo items whose place at the target is empty: its user removed them. */
+void moves_close_orphans(struct pass *pass);
+/* Behind all passes: what is gone for good, by the policy. waits */
+int moves_settle(struct job *job, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+void moves_done(struct job *job);
+
+/* renames.c */
+/* Folders that have another name at the source than the state knows get it at the target too; *RENAMED_OUT: the lists
+ * must be read again. waits */
+int renames_carry(struct job *job, struct lane *lane, bool *renamed_out,
+                  struct mh_err *err) MH_MUST_CHECK;
 
 /* prepare.c */
 int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* Opens the folder at the target, for writing unless this is a dry run; *MOVED_OUT as pass_open_source(). waits */
+int pass_open_target(struct pass *pass, struct lane *lane, bool *moved_out,
+                struct mh_err *err) MH_MUST_CHECK;
 /* The folder open on both sides. */
 int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 int pass_write_row(struct pass *pass, bool complete, struct mh_err *err) MH_MUST_CHECK;
-/* For qsort() of target UIDs (uint64_t), ascending. */
+/* For qsort() of UIDs (uint64_t), ascending. */
 int order_uids(const void *a, const void *b);
 
 /* pass.c */
@@ -358,6 +479,8 @@ size_t pass_left(const struct pass *pass);
 /* True while another folder is being carried into the same target folder: what lies there could be claimed
  * by both. */
 bool pass_must_wait(const struct pass *pass);
+/* Forgets everything that was learnt of the folder's mail. */
+void pass_forget(struct pass *pass);
 /* Back to the start, as if it had not been looked at: the connection broke while preparing. */
 void pass_restart(struct pass *pass);
 /* The next stretch of the todo list for LANE->chunk; false: none left. */
@@ -386,6 +509,10 @@ void lanes_press(const struct lane *lane);
 /* lane.c */
 int lane_new(struct job *job, unsigned number, struct lane **out, struct mh_err *err) MH_MUST_CHECK;
 void lane_free(struct lane *lane);
+/* waits: opens both sides if they are not open. */
+int lane_sessions(struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* Closes both sides, verdicts and all. */
+void lane_close(struct lane *lane);
 /* Works until there is nothing left for it. */
 void lane_work(struct lane *lane);
 int lane_push_rows(struct lane *lane, bool all, struct mh_err *err) MH_MUST_CHECK;
@@ -424,6 +551,7 @@ int match_digests(struct mh_session *s, const struct mh_connector *c,
 void result_item(struct mh_item_result **v, size_t *n, size_t *cap, const char *folder,
                  uint64_t uid, const char *state, const char *reason, const char *text);
 void result_items_done(struct mh_item_result *v, size_t n);
+void mailbox_result_done(struct mh_mailbox_result *m);
 void reasons_add(struct mh_reasons *r, const char *reason, uint64_t n);
 void counts_add(struct mh_counts *to, const struct mh_counts *from);
 

@@ -9,16 +9,14 @@
 
 /* --- flags that changed at the source ---------------------------------------------------------------------- */
 
-int flags_note(struct flag_changes *c, const struct mh_state_item *row, size_t row_index,
-               const struct mh_item *item, uint32_t kw, struct mh_err *err)
+int flags_note(struct flag_changes *c, const struct mh_state_item *row, const struct mh_item *item,
+               uint32_t kw, struct mh_err *err)
 {
     if (!mh_grow(c->v, c->cap, c->n + 1))
         return mh_err_nomem(err);
-    c->v[c->n++] = (struct flag_change){.dst_uid = row->dst_uid,
-                                        .row = row_index,
+    c->v[c->n++] = (struct flag_change){.row = *row,
                                         .add = item->flags & (uint8_t)~row->flags,
                                         .remove = row->flags & (uint8_t)~item->flags,
-                                        .kw_old = row->kw,
                                         .kw_new = kw};
     return MH_OK;
 }
@@ -31,11 +29,22 @@ static int order_changes(const void *a, const void *b)
         return x->add < y->add ? -1 : 1;
     if (x->remove != y->remove)
         return x->remove < y->remove ? -1 : 1;
-    if (x->kw_old != y->kw_old)
-        return x->kw_old < y->kw_old ? -1 : 1;
+    if (x->row.kw != y->row.kw)
+        return x->row.kw < y->row.kw ? -1 : 1;
     if (x->kw_new != y->kw_new)
         return x->kw_new < y->kw_new ? -1 : 1;
-    return x->dst_uid < y->dst_uid ? -1 : x->dst_uid > y->dst_uid;
+    if (x->row.theirs != y->row.theirs)
+        return x->row.theirs < y->row.theirs ? -1 : 1;
+    if (x->row.theirs_kw != y->row.theirs_kw)
+        return x->row.theirs_kw < y->row.theirs_kw ? -1 : 1;
+    return x->row.dst_uid < y->row.dst_uid ? -1 : x->row.dst_uid > y->row.dst_uid;
+}
+
+static int order_by_target(const void *a, const void *b)
+{
+    const struct flag_change *x = a;
+    const struct flag_change *y = b;
+    return x->row.dst_uid < y->row.dst_uid ? -1 : x->row.dst_uid > y->row.dst_uid;
 }
 
 static bool has_word(const char *words, const char *word, size_t len)
@@ -132,44 +141,68 @@ static int words_for_target(const struct pass *pass, uint32_t kw, struct mh_buf 
     return cfg->keywords(cfg->callback_ctx, text, out) == MH_OK ? MH_OK : mh_err_nomem(err);
 }
 
+/* The words of KW, the state's number, that are not among THEIRS. */
+static int words_that_are_ours(const struct pass *pass, uint32_t kw, const char *theirs,
+                               struct mh_buf *out, struct mh_err *err)
+{
+    struct mh_buf all = MH_BUF_INIT;
+    int code = words_for_target(pass, kw, &all, err);
+    words_minus(mh_buf_str(&all), theirs, out);
+    mh_buf_done(&all);
+    return code;
+}
+
+/* The rows as they are now: what the source has, and what has been carried. */
+static int write_rows(struct pass *pass, struct lane *lane, const struct flag_change *c, size_t n,
+                      struct mh_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct mh_state_item *row = lane_row(lane);
+        if (!row)
+            return mh_err_nomem(err);
+        *row = c[i].row;
+        row->gone = MH_GONE_NOT;
+        row->flags = (uint8_t)((row->flags | c[i].add) & ~c[i].remove);
+        row->kw = c[i].kw_new;
+        bool is_change = c[i].add || c[i].remove || c[i].kw_new != c[i].row.kw;
+        pass->res->counts.updated += is_change;
+        if (is_change && pass->job->mb->progress)
+            atomic_fetch_add_explicit(&pass->job->mb->progress->updated, 1, memory_order_relaxed);
+    }
+    return lane_push_rows(lane, false, err);
+}
+
 /* One group of messages with the same change. */
 static int store_group(struct pass *pass, struct lane *lane, const struct flag_change *c, size_t n,
-                       struct mh_state_items *known, struct mh_err *err)
+                       struct mh_err *err)
 {
     struct mh_buf old_kw = MH_BUF_INIT;
     struct mh_buf new_kw = MH_BUF_INIT;
     struct mh_buf words = MH_BUF_INIT;
+    struct mh_buf theirs = MH_BUF_INIT;
     uint64_t *uids = mh_alloc(n * sizeof *uids);
-    int code = uids ? words_for_target(pass, c->kw_old, &old_kw, err) : mh_err_nomem(err);
+    int code = uids ? words_for_target(pass, c->row.theirs_kw, &theirs, err) : mh_err_nomem(err);
     if (code == MH_OK)
-        code = words_for_target(pass, c->kw_new, &new_kw, err);
+        code = words_that_are_ours(pass, c->row.kw, mh_buf_str(&theirs), &old_kw, err);
+    if (code == MH_OK)
+        code = words_that_are_ours(pass, c->kw_new, mh_buf_str(&theirs), &new_kw, err);
     for (size_t i = 0; code == MH_OK && i < n; i++)
-        uids[i] = c[i].dst_uid;
+        uids[i] = c[i].row.dst_uid;
     words_minus(mh_buf_str(&new_kw), mh_buf_str(&old_kw), &words);
     filter_keywords(pass, &words);
     if (code == MH_OK)
-        code = store_one_way(pass, lane, uids, n, true, c->add, mh_buf_str(&words), err);
+        code = store_one_way(pass, lane, uids, n, true, c->add & (uint8_t)~c->row.theirs,
+                             mh_buf_str(&words), err);
     words_minus(mh_buf_str(&old_kw), mh_buf_str(&new_kw), &words);
     if (code == MH_OK)
-        code = store_one_way(pass, lane, uids, n, false, c->remove, mh_buf_str(&words), err);
-    for (size_t i = 0; code == MH_OK && i < n; i++) {
-        struct mh_state_item *row = lane_row(lane);
-        if (!row) {
-            code = mh_err_nomem(err);
-            break;
-        }
-        *row = known->v[c[i].row];
-        row->flags = (uint8_t)((row->flags | c->add) & ~c->remove);
-        row->kw = c->kw_new;
-        pass->res->counts.updated++;
-        if (pass->job->mb->progress)
-            atomic_fetch_add_explicit(&pass->job->mb->progress->updated, 1, memory_order_relaxed);
-    }
+        code = store_one_way(pass, lane, uids, n, false, c->remove & (uint8_t)~c->row.theirs,
+                             mh_buf_str(&words), err);
     mh_buf_done(&old_kw);
     mh_buf_done(&new_kw);
     mh_buf_done(&words);
+    mh_buf_done(&theirs);
     mh_free(uids);
-    return code;
+    return code == MH_OK ? write_rows(pass, lane, c, n, err) : code;
 }
 
 /* The target will not have these flags: worth a line, not the folder, nor the other changes. */
@@ -184,25 +217,98 @@ static int tolerate_refusal(struct pass *pass, int code, const struct mh_err *er
     return MH_OK;
 }
 
-int flags_store(struct pass *pass, struct lane *lane, struct flag_changes *changes,
-                struct mh_state_items *known, struct mh_err *err)
+/* --- what the target's user has changed ----------------------------------------------------------------------- */
+
+/* What TARGET has already of what the source changed, although it was not carried: somebody there did it, and from now on
+ * it is theirs. After a run that broke off it may have been us, and nobody's word is taken for it. */
+static int note_theirs(struct pass *pass, struct flag_change *c, const struct mh_item *there,
+                       const char *words_there, struct mh_err *err)
+{
+    struct mh_buf was = MH_BUF_INIT;
+    struct mh_buf is = MH_BUF_INIT;
+    struct mh_buf words = MH_BUF_INIT;
+    struct mh_buf theirs = MH_BUF_INIT;
+    uint8_t has = there->flags & c->add;
+    uint8_t lacks = (uint8_t)~there->flags & c->remove & pass->dst_opened.flags_ok;
+    c->row.theirs |= has | lacks;
+    int code = words_for_target(pass, c->row.kw, &was, err);
+    if (code == MH_OK)
+        code = words_for_target(pass, c->kw_new, &is, err);
+    if (code == MH_OK)
+        code = words_for_target(pass, c->row.theirs_kw, &theirs, err);
+    words_minus(mh_buf_str(&is), mh_buf_str(&was), &words);
+    for (const char *at = mh_buf_str(&words); code == MH_OK && *at;) {
+        size_t n = strcspn(at, " ");
+        if (n && has_word(words_there, at, n))
+            add_word(&theirs, at, n);
+        at += n + strspn(at + n, " ");
+    }
+    if (code == MH_OK && theirs.len)
+        code =
+            mh_state_kw_id(pass->job->run->cfg->state, mh_buf_str(&theirs), &c->row.theirs_kw, err);
+    mh_buf_done(&was);
+    mh_buf_done(&is);
+    mh_buf_done(&words);
+    mh_buf_done(&theirs);
+    return code;
+}
+
+/* The target's flags of the messages that are to be changed; messages that are not there any more keep their rows only. */
+static int look_at_target(struct pass *pass, struct lane *lane, struct flag_changes *changes,
+                          struct mh_err *err)
+{
+    const struct mh_connector *tc = pass->job->tc;
+    struct mh_scan scan;
+    size_t n = 0;
+    if (changes->n == 0 || !tc->scan_uids)
+        return MH_OK;
+    qsort(changes->v, changes->n, sizeof *changes->v, order_by_target);
+    uint64_t *uids = mh_alloc(changes->n * sizeof *uids);
+    int code = uids ? mh_scan_init(&scan, err) : mh_err_nomem(err);
+    if (code != MH_OK) {
+        mh_free(uids);
+        return code;
+    }
+    for (size_t i = 0; i < changes->n; i++) {
+        uint64_t uid = changes->v[i].row.dst_uid;
+        if (uid != 0 && (n == 0 || uids[n - 1] != uid))
+            uids[n++] = uid;
+    }
+    code = tc->scan_uids(lane->dst, uids, n, &scan, err);
+    for (size_t i = 0; code == MH_OK && i < changes->n; i++) {
+        struct flag_change *c = &changes->v[i];
+        const struct mh_item *there = mh_scan_find(&scan, c->row.dst_uid);
+        if (there && pass->job->broken_off_wall_s == 0)
+            code = note_theirs(pass, c, there, mh_kwsets_text(scan.kwsets, there->kwset), err);
+    }
+    mh_scan_done(&scan);
+    mh_free(uids);
+    return code;
+}
+
+int flags_store(struct pass *pass, struct lane *lane, struct mh_err *err)
 {
     struct job *job = pass->job;
-    int code = MH_OK;
+    struct flag_changes *changes = &pass->changes;
     if (!(job->tc->flags & MH_CAN_FLAGS) || !job->tc->store_flags || job->run->cfg->dry_run)
         return MH_OK;
+    int code = look_at_target(pass, lane, changes, err);
     if (changes->n)
         qsort(changes->v, changes->n, sizeof *changes->v, order_changes);
     for (size_t i = 0; code == MH_OK && i < changes->n;) {
         size_t n = 1;
         const struct flag_change *c = &changes->v[i];
         while (i + n < changes->n && c[n].add == c->add && c[n].remove == c->remove &&
-               c[n].kw_old == c->kw_old && c[n].kw_new == c->kw_new)
+               c[n].row.kw == c->row.kw && c[n].kw_new == c->kw_new &&
+               c[n].row.theirs_kw == c->row.theirs_kw && c[n].row.theirs == c->row.theirs &&
+               (c[n].row.dst_uid == 0) == (c->row.dst_uid == 0))
             n++;
-        if (c->dst_uid == 0)
+        if (c->row.how == MH_HOW_REMOVED)
+            code = write_rows(pass, lane, c, n, err);
+        else if (c->row.dst_uid == 0)
             pass->flag_later = true;
         else
-            code = tolerate_refusal(pass, store_group(pass, lane, c, n, known, err), err);
+            code = tolerate_refusal(pass, store_group(pass, lane, c, n, err), err);
         i += n;
     }
     return code;
@@ -221,23 +327,35 @@ static void note_policy(struct pass *pass, const char *source, const char *mappe
                 pass->entry->source->path, 0, "keywords", "by-rule", text);
 }
 
-/* Numbers and target texts of all keyword sets of the listing. */
+static uint32_t count_sets(const struct pass *pass)
+{
+    return 1 + (pass->scan.kwsets ? mh_kwsets_count(pass->scan.kwsets) : 0);
+}
+
+int flags_number_keywords(struct pass *pass, struct mh_err *err)
+{
+    uint32_t n = count_sets(pass);
+    int code = MH_OK;
+    pass->kw_ids = mh_zalloc(n * sizeof *pass->kw_ids);
+    if (!pass->kw_ids)
+        return mh_err_nomem(err);
+    for (uint32_t k = 1; code == MH_OK && k < n; k++)
+        code = mh_state_kw_id(pass->job->run->cfg->state, mh_kwsets_text(pass->scan.kwsets, k),
+                              &pass->kw_ids[k], err);
+    return code;
+}
+
 int flags_map_keywords(struct pass *pass, struct mh_err *err)
 {
     struct mh_engine_config *cfg = pass->job->run->cfg;
-    uint32_t n = 1;
-    for (size_t i = 0; i < pass->scan.n; i++)
-        n = MH_MAX(n, pass->scan.items[i].kwset + 1);
-    pass->kw_ids = mh_zalloc(n * sizeof *pass->kw_ids);
+    uint32_t n = count_sets(pass);
     pass->kw_texts = mh_zalloc((n + 1) * sizeof *pass->kw_texts); /* NULL-terminated */
-    if (!pass->kw_ids || !pass->kw_texts)
+    if (!pass->kw_texts)
         return mh_err_nomem(err);
     for (uint32_t k = 0; k < n; k++) {
-        const char *source = mh_kwsets_text(pass->scan.kwsets, k);
+        const char *source = k ? mh_kwsets_text(pass->scan.kwsets, k) : "";
         struct mh_buf text = MH_BUF_INIT;
-        int code = mh_state_kw_id(cfg->state, source, &pass->kw_ids[k], err);
-        if (code != MH_OK)
-            return code;
+        int code = MH_OK;
         if (cfg->keywords)
             code = cfg->keywords(cfg->callback_ctx, source, &text);
         else

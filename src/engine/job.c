@@ -162,7 +162,8 @@ static int open_once(struct job *job, bool is_source, struct mh_session **out, s
     job->src_env.compress = job->dst_env.compress = job_compresses(job);
     if (is_source)
         return job->sc->open(job->mb->source, &job->src_env, false, out, err);
-    bool writes = job->run->work == mailbox_run && !job->run->cfg->dry_run;
+    bool carries = job->run->work == mailbox_run || job->run->work == mailbox_watch;
+    bool writes = carries && !job->run->cfg->dry_run;
     return job->tc->open(job->mb->target, &job->dst_env, writes, out, err);
 }
 
@@ -293,10 +294,15 @@ int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, boo
     return code;
 }
 
+/* What is asked of the state in a worker thread. */
 struct row_load {
     struct mh_state *st;
     uint32_t folder;
-    struct mh_state_items *out;
+    const struct mh_uids *only; /* NULL: all */
+    bool at_source;
+    uint64_t from;
+    struct mh_state_items *items; /* or … */
+    struct mh_uids *uids;
     struct mh_err err;
     int code;
 };
@@ -304,16 +310,50 @@ struct row_load {
 static void load_rows(void *arg)
 {
     struct row_load *l = arg;
-    l->code = mh_state_items(l->st, l->folder, l->out, &l->err);
+    if (l->items)
+        l->code = l->only ? mh_state_items_in(l->st, l->folder, l->only, l->items, &l->err)
+                          : mh_state_items(l->st, l->folder, l->items, &l->err);
+    else
+        l->code = l->at_source ? mh_state_src_uids(l->st, l->folder, l->uids, &l->err)
+                               : mh_state_dst_uids(l->st, l->folder, l->from, l->uids, &l->err);
 }
 
-int job_load_items(struct job *job, uint32_t folder, struct mh_state_items *out, struct mh_err *err)
+static int load(struct row_load *l, struct mh_err *err)
 {
-    struct row_load l = {.st = job->run->cfg->state, .folder = folder, .out = out};
-    mh_offload(load_rows, &l);
-    if (l.code != MH_OK)
-        *err = l.err;
-    return l.code;
+    mh_offload(load_rows, l);
+    if (l->code != MH_OK)
+        *err = l->err;
+    return l->code;
+}
+
+int job_load_items(struct job *job, uint32_t folder, const struct mh_uids *uids,
+                   struct mh_state_items *out, struct mh_err *err)
+{
+    struct row_load l = {.st = job->run->cfg->state, .folder = folder, .only = uids, .items = out};
+    return load(&l, err);
+}
+
+int job_load_uids(struct job *job, uint32_t folder, bool at_source, uint64_t from,
+                  struct mh_uids *out, struct mh_err *err)
+{
+    struct row_load l = {.st = job->run->cfg->state,
+                         .folder = folder,
+                         .at_source = at_source,
+                         .from = from,
+                         .uids = out};
+    return load(&l, err);
+}
+
+static int order_rows(const void *a, const void *b)
+{
+    return strcmp(((const struct mh_state_folder *)a)->src_path,
+                  ((const struct mh_state_folder *)b)->src_path);
+}
+
+void job_sort_rows(struct job *job)
+{
+    if (job->rows.n)
+        qsort(job->rows.v, job->rows.n, sizeof *job->rows.v, order_rows);
 }
 
 static int order_row(const void *key, const void *element)

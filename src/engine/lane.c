@@ -545,7 +545,7 @@ int lane_new(struct job *job, unsigned number, struct lane **out, struct mh_err 
     return MH_OK;
 }
 
-static void close_sessions(struct lane *lane)
+void lane_close(struct lane *lane)
 {
     if (lane->src)
         lane->job->sc->close(lane->src);
@@ -565,7 +565,7 @@ void lane_free(struct lane *lane)
     if (!lane)
         return;
     if (lane->src || lane->dst)
-        close_sessions(lane);
+        lane_close(lane);
     if (lane->rows)
         mh_state_batch_drop(lane->job->run->cfg->state, lane->rows);
     mh_digest_ctx_free(lane->digest);
@@ -651,7 +651,7 @@ static int resolve_unknown(struct lane *lane, struct mh_err *err)
 /* New connections on both sides, the folder open again, the unknown resolved. */
 static int reconnect(struct lane *lane, struct mh_err *err)
 {
-    close_sessions(lane);
+    lane_close(lane);
     tuner_disturbed(lane->job->tuner);
     mh_err_reset(&lane->dst_err);
     int code = job_open_both(lane->job, true, &lane->src, &lane->dst, err);
@@ -675,7 +675,7 @@ static int recover(struct lane *lane, int code, struct mh_err *err)
         return MH_ECANCEL;
     while (is_passing(code)) {
         /* A sink's error leaves the source in mid-answer, so both sides are opened anew. */
-        close_sessions(lane);
+        lane_close(lane);
         mh_err_reset(&lane->later);
         code = job_pause(lane->job, &why, err);
         if (code == MH_OK)
@@ -778,16 +778,32 @@ static int carry(struct lane *lane, struct mh_err *err)
     }
 }
 
+static bool waits(const struct pass *p)
+{
+    return p->phase == PASS_WAITING || p->phase == PASS_SURVEYED;
+}
+
+/* While folders are surveyed: one that is not yet. */
+static struct pass *next_to_survey(const struct job *job)
+{
+    for (size_t i = 0; i < job->n_passes; i++) {
+        if (job->passes[i].phase == PASS_WAITING)
+            return &job->passes[i];
+    }
+    return NULL;
+}
+
 /* A folder nobody works on first, the largest; else one that has work left for one more. */
 static struct pass *next_pass(struct lane *lane)
 {
     struct job *job = lane->job;
-    while (job->first_waiting < job->n_passes &&
-           job->passes[job->first_waiting].phase != PASS_WAITING)
+    if (job->is_surveying)
+        return next_to_survey(job);
+    while (job->first_waiting < job->n_passes && !waits(&job->passes[job->first_waiting]))
         job->first_waiting++;
     for (size_t i = job->first_waiting; i < job->n_passes; i++) {
         struct pass *p = &job->passes[i];
-        if (p->phase == PASS_WAITING && !pass_must_wait(p))
+        if (waits(p) && !pass_must_wait(p))
             return p;
     }
     return lanes_joinable(job);
@@ -796,7 +812,8 @@ static struct pass *next_pass(struct lane *lane)
 /* True while a folder is being prepared that may turn out to have work for this lane too. */
 static bool may_come(const struct job *job)
 {
-    return job->n_in_phase[PASS_PREPARING] > 0 || job->n_in_phase[PASS_WAITING] > 0;
+    return job->n_in_phase[PASS_PREPARING] > 0 || job->n_in_phase[PASS_WAITING] > 0 ||
+           job->n_in_phase[PASS_SURVEYING] > 0 || job->n_in_phase[PASS_SURVEYED] > 0;
 }
 
 /* The last lane leaves: the folder is finished, or starts anew when it could not even be prepared. */
@@ -806,7 +823,8 @@ static void leave_pass(struct lane *lane, int code, struct mh_err *err)
     pass->lanes--;
     if (pass->lanes > 0)
         return;
-    if (pass->phase == PASS_PREPARING && is_passing(code)) {
+    bool is_unbegun = pass->phase == PASS_PREPARING || pass->phase == PASS_SURVEYING;
+    if (is_unbegun && is_passing(code)) {
         pass_restart(pass);
         return;
     }
@@ -817,13 +835,50 @@ static void leave_pass(struct lane *lane, int code, struct mh_err *err)
     pass_finish(pass, lane);
 }
 
+/* The last folder is surveyed: from now on they are carried. */
+static int end_survey(struct job *job, struct mh_err *err)
+{
+    bool is_last = job->is_surveying && job->n_in_phase[PASS_WAITING] == 0 &&
+                   job->n_in_phase[PASS_SURVEYING] == 0;
+    if (!is_last)
+        return MH_OK;
+    job->is_surveying = false;
+    int code = moves_index(job, err);
+    mh_wake_all(&job->changed);
+    lanes_staff(job);
+    return code;
+}
+
+/* Surveys LANE->pass; a code that concerns the whole mailbox. */
+static int survey(struct lane *lane, struct mh_err *err)
+{
+    struct pass *pass = lane->pass;
+    pass->lanes++;
+    pass_enter(pass, PASS_SURVEYING);
+    int code = pass_survey(pass, lane, err);
+    if (code == MH_OK) {
+        pass->lanes--;
+        pass_enter(pass, PASS_SURVEYED);
+    } else {
+        leave_pass(lane, code, err);
+    }
+    struct mh_err index_err;
+    if (end_survey(lane->job, &index_err) != MH_OK) {
+        *err = index_err;
+        return index_err.code;
+    }
+    return code;
+}
+
 /* Prepares and carries LANE->pass; returns a code that concerns the whole mailbox. */
 static int work_on_pass(struct lane *lane, struct mh_err *err)
 {
     struct pass *pass = lane->pass;
     int code = MH_OK;
+    if (lane->job->is_surveying)
+        return survey(lane, err);
     pass->lanes++;
-    if (pass->phase == PASS_WAITING) {
+    if (waits(pass)) {
         pass_enter(pass, PASS_PREPARING);
         struct mh_event ev = {.kind = MH_EV_FOLDER_START, .folder = pass->entry->source->path};
         job_event(lane->job, &ev);
@@ -837,7 +892,7 @@ static int work_on_pass(struct lane *lane, struct mh_err *err)
     if (code == MH_OK && pass->lanes > 1 && !pass->is_matching)
         code = look_back(pass, lane, true, err);
     if (code != MH_OK && lane->in_flight)
-        close_sessions(lane); /* their verdicts belong to this pass */
+        lane_close(lane); /* their verdicts belong to this pass */
     flying(lane, false);
     struct mh_err push_err;
     if (lane_push_rows(lane, true, &push_err) != MH_OK && code == MH_OK) {
@@ -859,11 +914,11 @@ static int pass_failed(struct lane *lane, int code, struct mh_err *err)
         return code;
     struct mh_err why = *err;
     if (lane->src || lane->dst)
-        close_sessions(lane);
+        lane_close(lane);
     return job_pause(lane->job, &why, err);
 }
 
-static int have_sessions(struct lane *lane, struct mh_err *err)
+int lane_sessions(struct lane *lane, struct mh_err *err)
 {
     return lane->src ? MH_OK : job_open_both(lane->job, true, &lane->src, &lane->dst, err);
 }
@@ -882,7 +937,7 @@ void lane_work(struct lane *lane)
                 break;
             continue;
         }
-        code = have_sessions(lane, &err);
+        code = lane_sessions(lane, &err);
         if (code == MH_OK) {
             code = work_on_pass(lane, &err);
             if (code != MH_OK)

@@ -35,7 +35,8 @@ struct pass *lanes_joinable(const struct job *job)
 
 static bool has_waiting(const struct job *job)
 {
-    return job->n_in_phase[PASS_WAITING] > 0 && job->waiting_messages > LANE_MESSAGES_MIN;
+    return job->n_in_phase[PASS_WAITING] + job->n_in_phase[PASS_SURVEYED] > 0 &&
+           job->waiting_messages > LANE_MESSAGES_MIN;
 }
 
 bool lanes_is_surplus(const struct lane *lane)

@@ -7,17 +7,6 @@
 
 /* --- what earlier passes left out ------------------------------------------------------------------ */
 
-struct old_skip {
-    char *folder, *reason, *text; /* owned */
-    uint64_t uid;
-};
-
-struct old_skips {
-    struct old_skip *v; /* owned; in order of folder */
-    size_t n, cap;
-    bool failed;
-};
-
 static int on_ledger_row(void *ctx, const char *src_path, const struct mh_ledger_row *row)
 {
     struct old_skips *s = ctx;
@@ -28,7 +17,8 @@ static int on_ledger_row(void *ctx, const char *src_path, const struct mh_ledger
     s->v[s->n++] = (struct old_skip){.folder = mh_strdup(src_path),
                                      .reason = mh_strdup(row->reason),
                                      .text = mh_strdup(row->text),
-                                     .uid = row->src_uid};
+                                     .uid = row->src_uid,
+                                     .has_failed = strcmp(row->state, "failed") == 0};
     return 0;
 }
 
@@ -101,35 +91,18 @@ static bool is_unchanged(const struct job *job, const struct pass *pass)
            row->dst_uidvalidity == dst->uidvalidity;
 }
 
-static int order_skip(const void *key, const void *element)
-{
-    const struct old_skip *s = element;
-    return strcmp(key, s->folder);
-}
-
 /* Accounts for a folder in which nothing happened: what was carried is there, what was left out still is. */
 static void count_unchanged(struct job *job, struct pass *pass)
 {
     struct mh_counts *c = &pass->res->counts;
-    const char *path = pass->entry->source->path;
     c->found = pass->entry->source->messages;
-    struct old_skip *s =
-        job->skips->n ? bsearch(path, job->skips->v, job->skips->n, sizeof *s, order_skip) : NULL;
-    while (s && s > job->skips->v && strcmp(s[-1].folder, path) == 0)
-        s--;
-    for (; s && s < job->skips->v + job->skips->n && strcmp(s->folder, path) == 0; s++) {
-        c->skipped++;
-        reasons_add(&job->res->skipped, s->reason, 1);
-        result_item(&job->res->items, &job->res->n_items, &job->res->cap_items, path, s->uid,
-                    "skipped", s->reason, s->text);
-    }
-    c->unchanged = c->adopted = c->found > c->skipped ? c->found - c->skipped : 0;
+    uint64_t left_out = count_left_out(job, pass);
+    c->unchanged = c->adopted = c->found > left_out ? c->found - left_out : 0;
     struct mh_progress *p = job->mb->progress;
     if (p) {
         atomic_fetch_add_explicit(&p->found, c->found, memory_order_relaxed);
         atomic_fetch_add_explicit(&p->adopted, c->adopted, memory_order_relaxed);
         atomic_fetch_add_explicit(&p->unchanged, c->unchanged, memory_order_relaxed);
-        atomic_fetch_add_explicit(&p->skipped, c->skipped, memory_order_relaxed);
     }
     pass->phase = PASS_ENDED;
 }
@@ -146,6 +119,7 @@ static int fill_row(struct job *job, struct pass *pass, struct mh_err *err)
         pass->row.id = mh_state_new_folder_id(job->run->cfg->state);
         pass->row.mailbox = job->state_id;
     }
+    pass->row.src_object_id = pass->entry->source->object_id;
     pass->row.src_path = mh_strdup(pass->entry->source->path);
     return pass->row.src_path ? MH_OK : mh_err_nomem(err);
 }
@@ -212,7 +186,10 @@ static int order_passes(struct job *job, struct mh_err *err)
         job->n_in_phase[pass->phase]++;
         if (pass->phase == PASS_WAITING)
             job->waiting_messages += pass->entry->source->messages;
+        /* A delta: something can have moved from or to a folder that was complete. */
+        job->is_surveying |= pass->row_is_known && pass->row.complete;
     }
+    job->is_surveying = job->is_surveying && job->n_in_phase[PASS_WAITING] > 0;
     return make_rings(job, err);
 }
 
@@ -220,7 +197,7 @@ static int make_passes(struct job *job, struct mh_err *err)
 {
     struct mh_mailbox_result *res = job->res;
     job->passes = mh_zalloc(job->map.n * sizeof *job->passes);
-    res->folders = mh_zalloc(job->map.n * sizeof *res->folders);
+    res->folders = mh_zalloc((job->map.n + job->rows.n) * sizeof *res->folders); /* lost ones too */
     if (!job->passes || !res->folders)
         return mh_err_nomem(err);
     for (size_t i = 0; i < job->map.n; i++) {
@@ -228,6 +205,8 @@ static int make_passes(struct job *job, struct mh_err *err)
         struct mh_folder_result *fr = &res->folders[res->n_folders];
         if (e->source->attrs & MH_FOLDER_NOSELECT)
             continue; /* a name without messages; made as a parent where it is one */
+        if (job->run->cfg->retry_failed && !has_failed_before(job, e->source->path))
+            continue;
         fr->source = mh_strdup(e->source->path);
         fr->target = e->target_path ? mh_strdup(e->target_path) : NULL;
         fr->why = e->why;
@@ -297,6 +276,20 @@ static int write_start(struct job *job, int64_t started_wall_s, struct mh_err *e
     return code == MH_OK ? mh_state_sync(job->run->cfg->state, err) : code;
 }
 
+/* What is gone at the source, with new connections if these break. */
+static int settle(struct job *job, struct lane *lane, struct mh_err *err)
+{
+    int code = moves_settle(job, lane, err);
+    while (code == MH_ERETRY || code == MH_ELATER) {
+        struct mh_err why = *err;
+        lane_close(lane);
+        code = job_pause(job, &why, err);
+        if (code == MH_OK)
+            code = moves_settle(job, lane, err);
+    }
+    return code;
+}
+
 static int work(struct job *job, struct lane *lane, int64_t started_wall_s, struct mh_err *err)
 {
     job_phase(job, MH_PHASE_CONNECTING);
@@ -306,12 +299,16 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
     if (code == MH_OK)
         code = write_start(job, started_wall_s, err);
     if (code == MH_OK)
-        code = job_open_both(job, true, &lane->src, &lane->dst, err);
+        code = lane->src ? job_open(job, false, &lane->dst, err)
+                         : job_open_both(job, true, &lane->src, &lane->dst, err);
     job_phase(job, MH_PHASE_LISTING);
-    while (code == MH_OK) {
+    for (bool again = true; code == MH_OK && again;) {
         code = job_map(job, lane->src, lane->dst, true, NULL, err);
+        if (code == MH_OK)
+            code = renames_carry(job, lane, &again, err);
         if (code != MH_ERETRY && code != MH_ELATER)
-            break;
+            continue;
+        again = true;
         struct mh_err why = *err;
         job->sc->close(mh_take(lane->src));
         job->tc->close(mh_take(lane->dst));
@@ -321,6 +318,8 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
     }
     if (code == MH_OK)
         code = make_passes(job, err);
+    if (code == MH_OK)
+        code = moves_find_lost(job, err);
     if (code != MH_OK)
         return code;
     job->max_message = message_limit(job, lane->dst);
@@ -332,6 +331,8 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
     lane_work(lane);
     while (job->n_lanes > 0)
         mh_wait_always(&job->changed);
+    if (job->stop_err.code == MH_OK && settle(job, lane, err) != MH_OK)
+        job->stop_err = *err;
     if (job->stop_err.code != MH_OK)
         *err = job->stop_err;
     return job->stop_err.code;
@@ -397,7 +398,9 @@ static void write_end(struct job *job, const char *phase, int64_t started_wall_s
                              .skipped = c->skipped,
                              .failed = c->failed,
                              .updated = c->updated,
-                             .bytes = c->bytes};
+                             .bytes = c->bytes,
+                             .equal_wall_s = job->res->err.code == MH_OK ? started_wall_s : 0,
+                             .lag_ms = job->lag_ms};
     if (job->state_id && !job->run->cfg->dry_run &&
         mh_state_put_run(job->run->cfg->state, &row, &err) != MH_OK)
         run_fatal(job->run, &err);
@@ -421,36 +424,84 @@ static void finish(struct job *job, int code, const struct mh_err *err, int64_t 
     mh_free(job->passes);
     job->passes = NULL;
     job->n_passes = 0;
+    moves_done(job);
     old_skips_free(mh_take(job->skips));
 }
 
-void mailbox_run(struct job *job)
+/* What a pass counts of the whole mailbox begins anew; what it moves is counted on. */
+static void reset_progress(struct mh_progress *p)
+{
+    _Atomic uint64_t *const counts[] = {&p->found,   &p->found_bytes, &p->adopted, &p->skipped,
+                                        &p->failed,  &p->unchanged,   &p->folders, &p->folders_done};
+    for (size_t i = 0; i < MH_ARRAY_LEN(counts); i++)
+        atomic_store_explicit(counts[i], 0, memory_order_relaxed);
+}
+
+/* Nothing of an earlier pass is left but what the state and the tuner know. */
+static void reset(struct job *job)
+{
+    mailbox_result_done(job->res);
+    *job->res = (struct mh_mailbox_result){.mailbox = job->mb};
+    mh_err_reset(&job->res->err);
+    mh_err_reset(&job->stop_err);
+    mh_state_folders_done(&job->rows);
+    job->rows = (struct mh_state_folders){.n = 0};
+    memset(job->n_in_phase, 0, sizeof job->n_in_phase);
+    job->first_waiting = 0;
+    job->waiting_messages = 0;
+    job->is_surveying = false;
+    job->broken_off_wall_s = 0;
+    job->pause_until_ms = job->stuck_since_ms = 0;
+    job->backoff = 0;
+    if (job->mb->progress)
+        reset_progress(job->mb->progress);
+}
+
+/* One lane's share of memory, and the lane. */
+static int with_lane(struct job *job, struct mh_session **src_kept, int64_t started_wall_s,
+                     struct mh_err *err)
 {
     struct mh_pool *pool = job->run->cfg->pool;
     struct lane *lane = NULL;
+    int code = mh_pool_reserve_wait(pool, LANE_BYTES, err);
+    if (code != MH_OK)
+        return code;
+    struct mh_event ev = {.kind = MH_EV_MAILBOX_START};
+    job_event(job, &ev);
+    code = lane_new(job, 0, &lane, err);
+    job->lanes[0] = lane;
+    if (code == MH_OK && src_kept)
+        lane->src = mh_take(*src_kept);
+    if (code == MH_OK)
+        code = work(job, lane, started_wall_s, err);
+    if (lane && src_kept && code == MH_OK)
+        *src_kept = mh_take(lane->src);
+    job->lanes[0] = NULL;
+    lane_free(lane);
+    mh_pool_unreserve(pool, LANE_BYTES);
+    return code;
+}
+
+void mailbox_pass(struct job *job, struct mh_session **src_kept)
+{
     struct mh_err err;
     int64_t started = mh_clock_wall_s();
     mh_err_reset(&err);
     job->res = job->res_other;
-    job->res->mailbox = job->mb;
-    mh_err_reset(&job->res->err);
-    int code = budget_acquire(&job->run->budgets, job->src_server, job->dst_server, &err);
+    reset(job);
+    /* A kept connection is not one of those that passes share. */
+    struct server *src = src_kept && *src_kept ? NULL : job->src_server;
+    int code = budget_acquire(&job->run->budgets, src, job->dst_server, &err);
     if (code == MH_OK) {
-        code = mh_pool_reserve_wait(pool, LANE_BYTES, &err);
-        if (code == MH_OK) {
-            struct mh_event ev = {.kind = MH_EV_MAILBOX_START};
-            job_event(job, &ev);
-            code = lane_new(job, 0, &lane, &err);
-            job->lanes[0] = lane;
-            if (code == MH_OK)
-                code = work(job, lane, started, &err);
-            job->lanes[0] = NULL;
-            lane_free(lane);
-            mh_pool_unreserve(pool, LANE_BYTES);
-        }
-        budget_release(&job->run->budgets, job->src_server, job->dst_server);
+        code = with_lane(job, src_kept, started, &err);
+        budget_release(&job->run->budgets, src, job->dst_server);
     }
     finish(job, code, &err, started);
+}
+
+void mailbox_run(struct job *job)
+{
+    mailbox_pass(job, NULL);
 }
 
 static void put_together(struct mh_result *out)
@@ -465,7 +516,9 @@ static void put_together(struct mh_result *out)
     }
 }
 
-int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out, struct mh_err *err)
+/* FN with every mailbox. */
+static int run_all(struct mh_engine_config *cfg, job_fn *fn, struct mh_result *out,
+                   struct mh_err *err)
 {
     int64_t start = mh_clock_mono_ms();
     *out = (struct mh_result){0};
@@ -473,7 +526,7 @@ int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out, struct mh
     if (!out->mailboxes)
         return mh_err_nomem(err);
     out->n_mailboxes = cfg->n_mailboxes;
-    int code = run_jobs(cfg, mailbox_run, out->mailboxes, sizeof *out->mailboxes, err);
+    int code = run_jobs(cfg, fn, out->mailboxes, sizeof *out->mailboxes, err);
     if (code == MH_OK)
         code = mh_state_sync(cfg->state, err);
     if (code == MH_OK && atomic_load(cfg->stop) > 0)
@@ -483,4 +536,15 @@ int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out, struct mh
     if (code != MH_OK)
         out->err = *err;
     return code;
+}
+
+int mh_engine_run(struct mh_engine_config *cfg, struct mh_result *out, struct mh_err *err)
+{
+    return run_all(cfg, mailbox_run, out, err);
+}
+
+int mh_engine_watch(struct mh_engine_config *cfg, struct mh_result *out, struct mh_err *err)
+{
+    int code = run_all(cfg, mailbox_watch, out, err);
+    return code == MH_ECANCEL ? MH_OK : code; /* the way a service ends */
 }

@@ -4,99 +4,34 @@
  *
  * Used when a run begins in a folder that holds more than the state accounts for (a run that broke off,
  * another tool, a new UIDVALIDITY), after a lost connection, and to find UIDs where the server does not tell
- * them. Size or date make a pair worth a look; only equal digests make it a match. Twins are paired one
+ * them. Size or date make a pair worth a look first, and then everybody who is still open on both sides and whose
+ * sizes do not forbid it is looked at, because a tool may have lost the dates and put headers in. Only equal digests make a
+ * match: of the bytes, of the canonical form, and last of stable headers and body (the fingerprint). Twins are paired one
  * to one in UID order, so that nothing is doubled and nothing is lost.
+ *
+ * Memory: some 200 bytes for each message that is open on either side; no content.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/engine_priv.h"
+#include "engine/prints.h"
 
 /* --- digests of stored messages --------------------------------------------------------------------- */
 
-struct digest_sink {
-    struct mh_sink sink;
-    struct mh_digest_ctx *exact, *canonical;
-    const struct mh_item *const *items;
-    size_t n;
-    size_t at; /* the item that is arriving */
-    struct content *out;
-};
-
-static size_t find_item(const struct digest_sink *d, const struct mh_item *item)
+static void keep_content(void *ctx, size_t i, const struct prints *p)
 {
-    for (size_t k = 0; k < d->n; k++) {
-        size_t i = (d->at + k) % d->n; /* they come in order, so this is the first look */
-        if (d->items[i] == item)
-            return i;
-    }
-    mh_assert(d->n == 0);
-    return 0;
-}
-
-static int digest_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
-                        struct mh_err *err)
-{
-    struct digest_sink *d = mh_container_of(s, struct digest_sink, sink);
-    (void)err;
-    d->at = find_item(d, item);
-    d->out[d->at].octets = octets;
-    mh_digest_start(d->exact);
-    mh_digest_start(d->canonical);
-    return MH_OK;
-}
-
-static int digest_data(struct mh_sink *s, struct mh_slice slice_take, struct mh_err *err)
-{
-    struct digest_sink *d = mh_container_of(s, struct digest_sink, sink);
-    (void)err;
-    mh_digest_add(d->exact, mh_slice_data(&slice_take), slice_take.len);
-    mh_digest_add(d->canonical, mh_slice_data(&slice_take), slice_take.len);
-    mh_slice_drop(&slice_take);
-    return MH_OK;
-}
-
-static int digest_end(struct mh_sink *s, struct mh_err *err)
-{
-    struct digest_sink *d = mh_container_of(s, struct digest_sink, sink);
-    (void)err;
-    mh_digest_end(d->exact, &d->out[d->at].exact);
-    mh_digest_end(d->canonical, &d->out[d->at].canonical);
-    d->out[d->at].is_ok = true;
-    return MH_OK;
-}
-
-static int digest_missed(struct mh_sink *s, const struct mh_item *item, const struct mh_err *why,
-                         struct mh_err *err)
-{
-    struct digest_sink *d = mh_container_of(s, struct digest_sink, sink);
-    (void)why;
-    (void)err;
-    d->out[find_item(d, item)].is_ok = false;
-    return MH_OK;
+    struct content *out = ctx;
+    out[i] = (struct content){
+        .exact = p->exact, .canonical = p->canonical, .octets = p->octets, .is_ok = p->is_ok};
 }
 
 int match_digests(struct mh_session *session, const struct mh_connector *c,
                   const struct mh_item *const *items, size_t n, struct content *out,
                   struct mh_err *err)
 {
-    struct digest_sink d = {
-        .sink = {digest_begin, digest_data, digest_end, digest_missed},
-        .items = items,
-        .n = n,
-        .out = out,
-    };
-    if (n == 0)
-        return MH_OK;
-    memset(out, 0, n * sizeof *out);
-    int code = mh_digest_ctx_new(MH_DIGEST_EXACT, &d.exact, err);
-    if (code == MH_OK)
-        code = mh_digest_ctx_new(MH_DIGEST_CANONICAL, &d.canonical, err);
-    if (code == MH_OK)
-        code = c->fetch(session, items, n, &d.sink, err);
-    mh_digest_ctx_free(d.exact);
-    mh_digest_ctx_free(d.canonical);
-    return code;
+    return prints_read(session, c, items, n, PRINT_EXACT | PRINT_CANONICAL, keep_content, out, err);
 }
 
 /* --- pairing --------------------------------------------------------------------------------------------- */
@@ -109,7 +44,7 @@ struct party {
     bool is_stored; /* wanted ones: the target has answered for it */
     bool is_known;  /* its exact digest is known without fetching */
     bool is_paired;
-    struct content content;
+    struct prints prints;
 };
 
 struct parties {
@@ -138,114 +73,243 @@ static int order_by_date(const void *a, const void *b)
 
 typedef int order_fn(const void *a, const void *b);
 
+/* The parties as a list in ORDER, open ones only; the caller frees it. NULL: no memory. */
+static struct party **sorted(const struct parties *p, order_fn *order, size_t *n_out)
+{
+    struct party **v = mh_alloc(p->n * sizeof(struct party *));
+    *n_out = 0;
+    for (size_t i = 0; v && i < p->n; i++) {
+        if (!p->v[i].is_paired)
+            v[(*n_out)++] = &p->v[i];
+    }
+    if (v && *n_out > 1)
+        qsort(v, *n_out, sizeof(struct party *), order);
+    return v;
+}
+
+struct both {
+    struct party **w, **t; /* owned: wanted and there */
+    size_t nw, nt;
+};
+
+static int both_sorted(const struct parties *wanted, const struct parties *there, order_fn *order,
+                       struct both *out, struct mh_err *err)
+{
+    *out = (struct both){0};
+    out->w = sorted(wanted, order, &out->nw);
+    out->t = sorted(there, order, &out->nt);
+    return out->w && out->t ? MH_OK : mh_err_nomem(err);
+}
+
+static void both_done(struct both *b)
+{
+    mh_free(b->w);
+    mh_free(b->t);
+}
+
 /* Marks everybody who has a counterpart that compares equal by ORDER. */
 static int ask_equals(struct parties *wanted, struct parties *there, order_fn *order, bool by_date,
                       struct mh_err *err)
 {
-    struct party **w = mh_alloc(wanted->n * sizeof(struct party *));
-    struct party **t = mh_alloc(there->n * sizeof(struct party *));
-    if (!w || !t) {
-        mh_free(w);
-        mh_free(t);
-        return mh_err_nomem(err);
-    }
-    for (size_t i = 0; i < wanted->n; i++)
-        w[i] = &wanted->v[i];
-    for (size_t i = 0; i < there->n; i++)
-        t[i] = &there->v[i];
-    qsort(w, wanted->n, sizeof(struct party *), order);
-    qsort(t, there->n, sizeof(struct party *), order);
+    struct both b;
+    int code = both_sorted(wanted, there, order, &b, err);
     size_t i = 0;
     size_t j = 0;
-    while (i < wanted->n && j < there->n) {
-        int c = order(&w[i], &t[j]);
+    while (code == MH_OK && i < b.nw && j < b.nt) {
+        int c = order(&b.w[i], &b.t[j]);
         if (c < 0) {
             i++;
         } else if (c > 0) {
             j++;
         } else {
-            bool real = !by_date || w[i]->item->date.is_set;
+            bool real = !by_date || b.w[i]->item->date.is_set;
             size_t i_end = i;
-            for (; i_end < wanted->n && order(&w[i_end], &t[j]) == 0; i_end++)
-                w[i_end]->is_asked |= real;
-            for (; j < there->n && order(&w[i], &t[j]) == 0; j++)
-                t[j]->is_asked |= real;
+            for (; i_end < b.nw && order(&b.w[i_end], &b.t[j]) == 0; i_end++)
+                b.w[i_end]->is_asked |= real;
+            for (; j < b.nt && order(&b.w[i], &b.t[j]) == 0; j++)
+                b.t[j]->is_asked |= real;
             i = i_end;
         }
     }
-    mh_free(w);
-    mh_free(t);
-    return MH_OK;
-}
-
-/* Fetches the digests of those that are asked for. */
-static int fetch_asked(struct parties *p, struct mh_session *s, const struct mh_connector *c,
-                       struct mh_err *err)
-{
-    const struct mh_item **items = mh_alloc(p->n * sizeof(struct mh_item *));
-    struct party **who = mh_alloc(p->n * sizeof(struct party *));
-    struct content *contents = mh_alloc(p->n * sizeof *contents);
-    size_t n = 0;
-    int code = items && who && contents ? MH_OK : mh_err_nomem(err);
-    for (size_t i = 0; code == MH_OK && i < p->n; i++) {
-        if (!p->v[i].is_asked || p->v[i].is_known)
-            continue;
-        items[n] = p->v[i].item;
-        who[n++] = &p->v[i];
-    }
-    if (code == MH_OK)
-        code = match_digests(s, c, items, n, contents, err);
-    for (size_t i = 0; code == MH_OK && i < n; i++) {
-        who[i]->content = contents[i];
-        who[i]->is_known = contents[i].is_ok;
-    }
-    mh_free(items);
-    mh_free(who);
-    mh_free(contents);
+    both_done(&b);
     return code;
 }
 
-static int order_by_exact(const void *a, const void *b)
+/* What tools add to a header, and by how much line ends and servers that count badly change a size. */
+enum { NEAR_BYTES = 32 * 1024, NEAR_SHARE = 4 };
+
+static bool is_near(const struct party *x, const struct party *y)
 {
-    const struct party *x = *(const struct party *const *)a;
-    const struct party *y = *(const struct party *const *)b;
-    int c = memcmp(&x->content.exact, &y->content.exact, sizeof x->content.exact);
-    if (c != 0)
-        return c;
-    if (x->is_stored != y->is_stored)
-        return x->is_stored ? -1 : 1; /* of twins, the one that is there for certain comes first */
-    return x->item->uid < y->item->uid ? -1 : x->item->uid > y->item->uid;
+    uint64_t less = MH_MIN(x->item->size, y->item->size);
+    uint64_t more = MH_MAX(x->item->size, y->item->size);
+    return less == 0 || more - less <= NEAR_BYTES + more / NEAR_SHARE;
 }
 
-static int order_by_canonical(const void *a, const void *b)
+/* Marks those of V whose size is near that of one of O; both are sorted by it. A size of 0 is near everything. */
+static void ask_near(struct party **v, size_t n, struct party **o, size_t n_o)
 {
-    const struct party *x = *(const struct party *const *)a;
-    const struct party *y = *(const struct party *const *)b;
-    int c = memcmp(&x->content.canonical, &y->content.canonical, sizeof x->content.canonical);
-    if (c != 0)
-        return c;
-    if (x->is_stored != y->is_stored)
-        return x->is_stored ? -1 : 1; /* of twins, the one that is there for certain comes first */
-    return x->item->uid < y->item->uid ? -1 : x->item->uid > y->item->uid;
-}
-
-static size_t collect_open(struct parties *p, struct party **out, bool is_canonical)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        /* A digest taken from the state has no canonical form beside it. */
-        bool has = p->v[i].is_known && (!is_canonical || p->v[i].content.is_ok);
-        if (has && !p->v[i].is_paired)
-            out[n++] = &p->v[i];
+    size_t above = 0; /* the first of O that is larger */
+    for (size_t i = 0; i < n; i++) {
+        while (above < n_o && o[above]->item->size <= v[i]->item->size)
+            above++;
+        v[i]->is_asked |= (above < n_o && is_near(v[i], o[above])) ||
+                          (above > 0 && is_near(v[i], o[above - 1])) || is_near(v[i], o[0]);
     }
-    return n;
 }
+
+/* Marks everybody who is still open and not known by all digests, where sizes allow a pair. */
+static int ask_rest(struct parties *wanted, struct parties *there, struct mh_err *err)
+{
+    struct both b;
+    int code = both_sorted(wanted, there, order_by_size, &b, err);
+    if (code == MH_OK && b.nw && b.nt) {
+        ask_near(b.w, b.nw, b.t, b.nt);
+        ask_near(b.t, b.nt, b.w, b.nw);
+    }
+    both_done(&b);
+    return code;
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------- */
+
+static void keep_prints(void *ctx, size_t i, const struct prints *p)
+{
+    struct party *who = ((struct party *const *)ctx)[i];
+    if (p->is_ok)
+        who->prints = *p;
+    who->is_known |= p->is_ok;
+}
+
+/* Fetches the digests of those that are asked for and were not fetched yet. Without ALL_KINDS those whose exact digest is
+ * known from sending are left as they are. */
+static int fetch_asked(struct parties *p, struct mh_session *s, const struct mh_connector *c,
+                       bool all_kinds, struct mh_err *err)
+{
+    const struct mh_item **items = mh_alloc(p->n * sizeof(struct mh_item *));
+    struct party **who = mh_alloc(p->n * sizeof(struct party *));
+    size_t n = 0;
+    int code = items && who ? MH_OK : mh_err_nomem(err);
+    for (size_t i = 0; code == MH_OK && i < p->n; i++) {
+        struct party *x = &p->v[i];
+        if (!x->is_asked || x->is_paired || x->prints.is_ok || (x->is_known && !all_kinds))
+            continue;
+        items[n] = x->item;
+        who[n++] = x;
+    }
+    if (code == MH_OK)
+        code = prints_read(s, c, items, n, PRINT_EXACT | PRINT_CANONICAL | PRINT_FINGERPRINT,
+                           keep_prints, who, err);
+    mh_free(items);
+    mh_free(who);
+    return code;
+}
+
+/* --- pairing by digest ------------------------------------------------------------------------------------ */
+
+/* Of twins, the one that is there for certain comes first, then the lower UID. */
+static int order_twins(const struct party *x, const struct party *y)
+{
+    if (x->is_stored != y->is_stored)
+        return x->is_stored ? -1 : 1;
+    return x->item->uid < y->item->uid ? -1 : x->item->uid > y->item->uid;
+}
+
+typedef int compare_fn(const struct prints *a, const struct prints *b);
+
+static int compare_exact(const struct prints *a, const struct prints *b)
+{
+    return memcmp(&a->exact, &b->exact, sizeof a->exact);
+}
+
+static int compare_canonical(const struct prints *a, const struct prints *b)
+{
+    return memcmp(&a->canonical, &b->canonical, sizeof a->canonical);
+}
+
+static int compare_fingerprint(const struct prints *a, const struct prints *b)
+{
+    return memcmp(&a->fingerprint, &b->fingerprint, sizeof a->fingerprint);
+}
+
+static int compare_but_id(const struct prints *a, const struct prints *b)
+{
+    return mh_fingerprint_compare(&a->fingerprint, &b->fingerprint);
+}
+
+#define ORDER_BY(name)                                                                             \
+    static int order_by_##name(const void *a, const void *b)                                       \
+    {                                                                                              \
+        const struct party *x = *(const struct party *const *)a;                                   \
+        const struct party *y = *(const struct party *const *)b;                                   \
+        int c = compare_##name(&x->prints, &y->prints);                                            \
+        return c != 0 ? c : order_twins(x, y);                                                     \
+    }
+ORDER_BY(exact)
+ORDER_BY(canonical)
+ORDER_BY(fingerprint)
+ORDER_BY(but_id)
+
+static bool has_exact(const struct party *p)
+{
+    return p->is_known;
+}
+
+/* A digest taken from sending has no other form beside it. */
+static bool has_all(const struct party *p)
+{
+    return p->prints.is_ok;
+}
+
+static bool has_no_id(const struct party *p)
+{
+    return p->prints.is_ok && !mh_fingerprint_has_id(&p->prints.fingerprint);
+}
+
+/* The ways to be the same, the surest first. The last two: one of the two has lost its Message-ID, or been given one. */
+enum { ROUND_EXACT, ROUND_CANONICAL, ROUND_FINGERPRINT, ROUNDS = 5 };
+static const struct round {
+    compare_fn *compare;
+    order_fn *order;
+    bool (*wanted)(const struct party *p); /* who can take part */
+    bool (*there)(const struct party *p);
+    enum mh_how how;
+} rounds[ROUNDS] = {
+    [ROUND_EXACT] = {compare_exact, order_by_exact, has_exact, has_exact, MH_HOW_ADOPTED_EXACT},
+    [ROUND_CANONICAL] = {compare_canonical, order_by_canonical, has_all, has_all,
+                         MH_HOW_ADOPTED_CANONICAL},
+    [ROUND_FINGERPRINT] = {compare_fingerprint, order_by_fingerprint, has_all, has_all,
+                           MH_HOW_ADOPTED_FINGERPRINT},
+    {compare_but_id, order_by_but_id, has_all, has_no_id, MH_HOW_ADOPTED_FINGERPRINT},
+    {compare_but_id, order_by_but_id, has_no_id, has_all, MH_HOW_ADOPTED_FINGERPRINT},
+};
 
 struct pairing {
     struct pass *pass;
     struct lane *lane;
+    struct parties wanted, there;
     size_t found;
 };
+
+/* In the books: which way it was found; what is not certain by its bytes is named one by one. */
+static void count_adopted(struct pairing *m, const struct party *wanted, const struct party *there,
+                          enum mh_how how)
+{
+    struct job *job = m->pass->job;
+    struct mh_counts *c = &m->pass->res->counts;
+    char text[160];
+    c->adopted_exact += how == MH_HOW_ADOPTED_EXACT;
+    c->adopted_canonical += how == MH_HOW_ADOPTED_CANONICAL;
+    c->adopted_fingerprint += how == MH_HOW_ADOPTED_FINGERPRINT;
+    if (how != MH_HOW_ADOPTED_FINGERPRINT)
+        return;
+    (void)snprintf(
+        text, sizeof text,
+        "at the target with the same Date, From, To, Cc, Subject, Message-ID and body, but "
+        "other headers: target UID %llu",
+        (unsigned long long)there->item->uid);
+    result_item(&job->res->items, &job->res->n_items, &job->res->cap_items,
+                m->pass->entry->source->path, wanted->item->uid, "adopted", "fingerprint", text);
+}
 
 static void pair_up(struct pairing *m, struct party *wanted, struct party *there, enum mh_how how)
 {
@@ -259,49 +323,50 @@ static void pair_up(struct pairing *m, struct party *wanted, struct party *there
         if (row)
             *row = (struct mh_state_item){.src_uid = wanted->item->uid,
                                           .dst_uid = there->item->uid,
-                                          .size = wanted->content.octets,
+                                          .size = t->octets,
                                           .date = wanted->item->date,
                                           .kw = m->pass->kw_ids[wanted->item->kwset],
                                           .flags = wanted->item->flags,
                                           .how = MH_HOW_COPIED,
                                           .has_digest = true,
-                                          .digest = wanted->content.exact};
+                                          .digest = wanted->prints.exact};
         return;
     }
     if (t->status == TODO_UNKNOWN)
         m->pass->n_unknown--;
-    pass_item_done(m->pass, m->lane, wanted->todo, there->item->uid, wanted->content.octets,
-                   &wanted->content.exact, how);
+    count_adopted(m, wanted, there, how);
+    pass_item_done(m->pass, m->lane, wanted->todo, there->item->uid, wanted->prints.octets,
+                   &wanted->prints.exact, how);
 }
 
-static int pair_equals(struct pairing *m, struct parties *wanted, struct parties *there,
-                       bool is_canonical, struct mh_err *err)
+static size_t only(struct party **v, size_t n, bool (*can)(const struct party *p))
 {
-    order_fn *order = is_canonical ? order_by_canonical : order_by_exact;
-    struct party **w = mh_alloc(wanted->n * sizeof(struct party *));
-    struct party **t = mh_alloc(there->n * sizeof(struct party *));
-    if (!w || !t) {
-        mh_free(w);
-        mh_free(t);
-        return mh_err_nomem(err);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (can(v[i]))
+            v[kept++] = v[i];
     }
-    size_t nw = collect_open(wanted, w, is_canonical);
-    size_t nt = collect_open(there, t, is_canonical);
-    qsort(w, nw, sizeof(struct party *), order);
-    qsort(t, nt, sizeof(struct party *), order);
-    for (size_t i = 0, j = 0; i < nw && j < nt;) {
-        int c = is_canonical
-                    ? memcmp(&w[i]->content.canonical, &t[j]->content.canonical, MH_DIGEST_BYTES)
-                    : memcmp(&w[i]->content.exact, &t[j]->content.exact, MH_DIGEST_BYTES);
-        if (c == 0)
-            pair_up(m, w[i], t[j], is_canonical ? MH_HOW_ADOPTED_CANONICAL : MH_HOW_ADOPTED_EXACT);
-        i += c <= 0;
-        j += c >= 0;
+    return kept;
+}
+
+static int pair_equals(struct pairing *m, const struct round *r, struct mh_err *err)
+{
+    struct both b;
+    int code = both_sorted(&m->wanted, &m->there, r->order, &b, err);
+    if (code == MH_OK) {
+        b.nw = only(b.w, b.nw, r->wanted);
+        b.nt = only(b.t, b.nt, r->there);
+        for (size_t i = 0, j = 0; i < b.nw && j < b.nt;) {
+            int c = r->compare(&b.w[i]->prints, &b.t[j]->prints);
+            if (c == 0)
+                pair_up(m, b.w[i], b.t[j], r->how);
+            i += c <= 0;
+            j += c >= 0;
+        }
     }
-    mh_free(w);
-    mh_free(t);
+    both_done(&b);
     /* Rows may have filled several batches: hand them on before the next stretch. */
-    return lane_push_rows(m->lane, false, err);
+    return code == MH_OK ? lane_push_rows(m->lane, false, err) : code;
 }
 
 /* --- who takes part ------------------------------------------------------------------------------------------ */
@@ -336,9 +401,8 @@ static int collect_there(struct pass *pass, struct lane *lane, uint64_t from, st
     qsort(mine, n_mine, sizeof *mine, compare_u64);
     for (size_t i = 0; i < scan->n; i++) {
         const uint64_t *uid = &scan->items[i].uid;
-        bool taken =
-            (pass->n_known && bsearch(uid, pass->known, pass->n_known, sizeof *uid, compare_u64)) ||
-            (n_mine && bsearch(uid, mine, n_mine, sizeof *uid, compare_u64));
+        bool taken = mh_uids_has(&pass->known, *uid) ||
+                     (n_mine && bsearch(uid, mine, n_mine, sizeof *uid, compare_u64));
         if (!taken)
             out->v[out->n++].item = &scan->items[i];
     }
@@ -365,41 +429,71 @@ static int collect_wanted(struct pass *pass, bool only_unknown, struct parties *
         p->todo = (uint32_t)i;
         if (stored) {
             p->is_known = p->is_stored = true;
-            p->content.exact = pass->digests[i];
-            p->content.octets = t->octets;
+            p->prints.exact = pass->digests[i];
+            p->prints.octets = t->octets;
         }
     }
     return MH_OK;
 }
 
+static bool is_open(const struct parties *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (!p->v[i].is_paired)
+            return true;
+    }
+    return false;
+}
+
+/* Digests of both sides' asked ones, the target's first: it has fewer. */
+static int fetch_both(struct pairing *m, bool all_kinds, struct mh_err *err)
+{
+    const struct lane *lane = m->lane;
+    int code = fetch_asked(&m->there, lane->dst, lane->job->tc, all_kinds, err);
+    return code == MH_OK ? fetch_asked(&m->wanted, lane->src, lane->job->sc, all_kinds, err) : code;
+}
+
+static int pair_rounds(struct pairing *m, size_t first, size_t end, struct mh_err *err)
+{
+    int code = MH_OK;
+    for (size_t i = first; code == MH_OK && i < end && is_open(&m->wanted) && is_open(&m->there);
+         i++)
+        code = pair_equals(m, &rounds[i], err);
+    return code;
+}
+
+static int match_all(struct pairing *m, struct mh_err *err)
+{
+    int code = ask_equals(&m->wanted, &m->there, order_by_size, false, err);
+    if (code == MH_OK)
+        code = ask_equals(&m->wanted, &m->there, order_by_date, true, err);
+    if (code == MH_OK)
+        code = fetch_both(m, false, err);
+    if (code == MH_OK)
+        code = pair_rounds(m, ROUND_EXACT, ROUND_FINGERPRINT, err);
+    if (code != MH_OK || !is_open(&m->wanted) || !is_open(&m->there))
+        return code;
+    code = ask_rest(&m->wanted, &m->there, err);
+    if (code == MH_OK)
+        code = fetch_both(m, true, err);
+    return code == MH_OK ? pair_rounds(m, ROUND_EXACT, ROUNDS, err) : code;
+}
+
 static int match(struct pass *pass, struct lane *lane, uint64_t from, bool only_unknown,
                  bool only_stored, struct mh_err *err)
 {
-    struct parties wanted = {0};
-    struct parties there = {0};
     struct mh_scan scan;
     struct pairing m = {.pass = pass, .lane = lane};
     int code = mh_scan_init(&scan, err);
     if (code != MH_OK)
         return code;
-    code = collect_wanted(pass, only_unknown || only_stored, &wanted, err);
-    if (code == MH_OK && wanted.n)
-        code = collect_there(pass, lane, from, &scan, &there, err);
-    if (code == MH_OK && wanted.n && there.n) {
-        code = ask_equals(&wanted, &there, order_by_size, false, err);
-        if (code == MH_OK)
-            code = ask_equals(&wanted, &there, order_by_date, true, err);
-        if (code == MH_OK)
-            code = fetch_asked(&there, lane->dst, lane->job->tc, err);
-        if (code == MH_OK)
-            code = fetch_asked(&wanted, lane->src, lane->job->sc, err);
-        if (code == MH_OK)
-            code = pair_equals(&m, &wanted, &there, false, err);
-        if (code == MH_OK)
-            code = pair_equals(&m, &wanted, &there, true, err);
-    }
-    mh_free(wanted.v);
-    mh_free(there.v);
+    code = collect_wanted(pass, only_unknown || only_stored, &m.wanted, err);
+    if (code == MH_OK && m.wanted.n)
+        code = collect_there(pass, lane, from, &scan, &m.there, err);
+    if (code == MH_OK && m.wanted.n && m.there.n)
+        code = match_all(&m, err);
+    mh_free(m.wanted.v);
+    mh_free(m.there.v);
     mh_scan_done(&scan);
     if (m.found)
         mh_log(&lane->job->log, MH_LOG_INFO,

@@ -23,19 +23,25 @@ size_t pass_left(const struct pass *pass)
     return pass->n_todo - pass->next;
 }
 
+/* Messages of a folder that waits to be taken up. */
+static uint64_t waiting_messages(const struct pass *pass)
+{
+    if (pass->phase == PASS_SURVEYED && pass->is_surveyed)
+        return pass->n_todo;
+    bool waits = pass->phase == PASS_WAITING || pass->phase == PASS_SURVEYED;
+    return waits ? pass->entry->source->messages : 0;
+}
+
 void pass_enter(struct pass *pass, enum pass_phase phase)
 {
     struct job *job = pass->job;
-    uint64_t messages = pass->entry->source->messages;
     job->n_in_phase[pass->phase]--;
-    if (pass->phase == PASS_WAITING)
-        job->waiting_messages -= messages;
+    job->waiting_messages -= waiting_messages(pass);
     pass->phase = phase;
     job->n_in_phase[phase]++;
-    if (phase != PASS_WAITING)
-        return;
-    job->waiting_messages += messages;
-    job->first_waiting = MH_MIN(job->first_waiting, (size_t)(pass - job->passes));
+    job->waiting_messages += waiting_messages(pass);
+    if (phase == PASS_WAITING || phase == PASS_SURVEYED)
+        job->first_waiting = MH_MIN(job->first_waiting, (size_t)(pass - job->passes));
 }
 
 bool pass_must_wait(const struct pass *pass)
@@ -210,6 +216,7 @@ void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_
                                   .kw = pass->kw_ids[item->kwset],
                                   .flags = item->flags,
                                   .how = (uint8_t)how,
+                                  .object_id = item->object_id,
                                   .has_digest = true,
                                   .digest = *digest};
 }
@@ -236,7 +243,8 @@ static int find_uids(struct pass *pass, struct lane *lane, struct mh_err *err)
 /* The target UID below which everything is now accounted for. */
 static uint64_t accounted_uidnext(const struct pass *pass)
 {
-    uint64_t next = MH_MAX(pass->window, pass->dst_opened.uidnext);
+    uint64_t next =
+        MH_MAX(pass->row.target_uidnext, MH_MAX(pass->window, pass->dst_opened.uidnext));
     for (size_t i = 0; i < pass->n_todo; i++) {
         if (pass->todo[i].status == TODO_DONE && pass->todo[i].dst_uid >= next)
             next = pass->todo[i].dst_uid + 1;
@@ -256,17 +264,19 @@ void pass_finish(struct pass *pass, struct lane *lane)
         if (pass->job->tc->flags & MH_UIDS_ASCEND)
             pass->row.target_uidnext = accounted_uidnext(pass);
         bool complete = !pass->has_failed && !pass->flag_later;
+        bool has_gone = pass->n_gone > 0 || pass->gone.n > 0;
+        pass->will_be_complete =
+            complete && has_gone; /* once it is settled what becomes of those */
         code = lane_push_rows(lane, true, &err);
         if (code == MH_OK)
-            code = pass_write_row(pass, complete, &err);
+            code = pass_write_row(pass, complete && !has_gone, &err);
     }
     if (code != MH_OK && pass->res->err.code == MH_OK)
         pass->res->err = err;
     pass_enter(pass, PASS_ENDED);
 }
 
-/* Everything that preparing makes. */
-static void drop_work(struct pass *pass)
+void pass_forget(struct pass *pass)
 {
     while (pass->again) {
         struct group *g = pass->again;
@@ -280,11 +290,20 @@ static void drop_work(struct pass *pass)
     mh_buf_done(&pass->kw_new);
     pass->n_kw_new = 0;
     mh_free(mh_take(pass->todo));
-    mh_free(mh_take(pass->known));
     mh_free(mh_take(pass->digests));
+    mh_free(mh_take(pass->changes.v));
+    mh_free(mh_take(pass->gone.v));
+    mh_uids_done(&pass->known);
+    mh_uids_done(&pass->vanished);
+    around_done(&pass->around);
     mh_scan_done(&pass->scan);
     pass->scan = (struct mh_scan){0};
-    pass->n_todo = pass->next = pass->n_known = pass->n_unknown = 0;
+    pass->changes = (struct flag_changes){0};
+    pass->gone = (struct gone_list){0};
+    pass->gone_by = MH_GONE_NONE;
+    pass->is_partial = pass->is_surveyed = false;
+    pass->n_found = 0;
+    pass->n_todo = pass->next = pass->n_unknown = 0;
 }
 
 void pass_restart(struct pass *pass)
@@ -299,14 +318,14 @@ void pass_restart(struct pass *pass)
     /* Flags that were set stay set; the state knows which. */
     uint64_t updated = c->updated;
     *c = (struct mh_counts){.updated = updated};
-    drop_work(pass);
+    pass_forget(pass);
     pass->row_is_known = pass->row_is_known || pass->row.dst_uidvalidity != 0;
     pass_enter(pass, PASS_WAITING);
 }
 
 void pass_done(struct pass *pass)
 {
-    drop_work(pass);
+    pass_forget(pass);
     mh_free(mh_take(pass->dst.path));
     mh_free(mh_take(pass->dst.native));
     mh_free(mh_take(pass->row.src_path));

@@ -58,16 +58,20 @@ void counts_add(struct mh_counts *to, const struct mh_counts *from)
     to->found += from->found;
     to->copied += from->copied;
     to->adopted += from->adopted;
+    to->adopted_exact += from->adopted_exact;
+    to->adopted_canonical += from->adopted_canonical;
+    to->adopted_fingerprint += from->adopted_fingerprint;
     to->unchanged += from->unchanged;
     to->skipped += from->skipped;
     to->failed += from->failed;
+    to->moved += from->moved;
     to->updated += from->updated;
     to->removed += from->removed;
     to->gone += from->gone;
     to->bytes += from->bytes;
 }
 
-static void mailbox_result_done(struct mh_mailbox_result *m)
+void mailbox_result_done(struct mh_mailbox_result *m)
 {
     for (size_t i = 0; i < m->n_folders; i++) {
         mh_free(m->folders[i].source);

@@ -128,6 +128,9 @@ static void wait_for_jobs(struct run *run)
     (void)pthread_mutex_lock(&run->lock);
     while (run->left > 0) {
         int level = atomic_load_explicit(run->cfg->stop, memory_order_relaxed);
+        if (level == MH_STOP_NOT && run->cfg->until_wall_s &&
+            mh_clock_wall_s() >= run->cfg->until_wall_s)
+            atomic_store_explicit(run->cfg->stop, level = MH_STOP_SOON, memory_order_relaxed);
         while (passed_on < MH_MIN(level, MH_STOP_NOW))
             pass_stop_on(run, ++passed_on);
         struct timespec until;

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "mail/digest_priv.h"
 
 struct mh_digest_ctx {
-    EVP_MD_CTX *evp; /* owned */
+    EVP_MD_CTX *evp;                 /* owned */
+    struct fingerprint *fingerprint; /* owned; of that kind only, EVP is idle then */
     enum mh_digest_kind kind;
     /* Canonical: CRs at the end of what was fed, not yet decided: an LF makes them one line end. */
     size_t pending_crs;
@@ -39,8 +41,14 @@ int mh_digest_ctx_new(enum mh_digest_kind kind, struct mh_digest_ctx **out, stru
         return mh_err_set(err, MH_ERUN, "mail",
                           "OpenSSL gives no SHA-256: check its configuration (openssl.cnf)");
     }
+    int code =
+        kind == MH_DIGEST_FINGERPRINT ? fingerprint_new(sha256, &c->fingerprint, err) : MH_OK;
+    if (code != MH_OK) {
+        mh_digest_ctx_free(c);
+        return code;
+    }
     *out = c;
-    return 0;
+    return MH_OK;
 }
 
 void mh_digest_ctx_free(struct mh_digest_ctx *c)
@@ -48,6 +56,7 @@ void mh_digest_ctx_free(struct mh_digest_ctx *c)
     if (!c)
         return;
     EVP_MD_CTX_free(c->evp);
+    fingerprint_free(c->fingerprint);
     mh_free(c);
 }
 
@@ -55,6 +64,10 @@ void mh_digest_start(struct mh_digest_ctx *c)
 {
     c->pending_crs = 0;
     c->in_line = false;
+    if (c->fingerprint) {
+        fingerprint_start(c->fingerprint);
+        return;
+    }
     /* No type: the context is used again as it is. OpenSSL 3.0 still makes its inner state anew,
      * one small malloc of its own; there is no EVP call that does without. */
     int ok = EVP_DigestInit_ex2(c->evp, NULL, NULL);
@@ -63,6 +76,10 @@ void mh_digest_start(struct mh_digest_ctx *c)
 
 static void feed(struct mh_digest_ctx *c, const void *data, size_t len)
 {
+    if (c->fingerprint) {
+        fingerprint_feed(c->fingerprint, data, len);
+        return;
+    }
     /* SHA-256 takes 2^61 bytes; it can only fail in a context that was not started. */
     int ok = EVP_DigestUpdate(c->evp, data, len);
     mh_assert(ok == 1);
@@ -158,7 +175,7 @@ void mh_digest_add(struct mh_digest_ctx *c, const void *data, size_t len)
 {
     if (len == 0)
         return;
-    if (c->kind == MH_DIGEST_CANONICAL)
+    if (c->kind != MH_DIGEST_EXACT)
         canonical_add(c, data, len);
     else
         feed(c, data, len);
@@ -166,10 +183,15 @@ void mh_digest_add(struct mh_digest_ctx *c, const void *data, size_t len)
 
 void mh_digest_end(struct mh_digest_ctx *c, struct mh_digest *out)
 {
-    if (c->kind == MH_DIGEST_CANONICAL && c->pending_crs)
+    if (c->pending_crs) /* never of the exact kind, nor is in_line */
         feed_line_ends(c, c->pending_crs);
-    else if (c->kind == MH_DIGEST_CANONICAL && c->in_line)
+    else if (c->in_line)
         feed_line_ends(c, 1);
+    c->pending_crs = 0;
+    if (c->fingerprint) {
+        fingerprint_end(c->fingerprint, out);
+        return;
+    }
     unsigned len = 0;
     int ok = EVP_DigestFinal_ex(c->evp, out->bytes, &len);
     mh_assert(ok == 1 && len == MH_DIGEST_BYTES);
@@ -192,4 +214,19 @@ void mh_digest_hex(const struct mh_digest *d, char out[65])
         out[2 * i + 1] = digits[d->bytes[i] & 15];
     }
     out[64] = '\0';
+}
+
+/* --- fingerprints ----------------------------------------------------------------------------- */
+
+int mh_fingerprint_compare(const struct mh_digest *a, const struct mh_digest *b)
+{
+    return memcmp(a->bytes, b->bytes, MH_FINGERPRINT_BYTES);
+}
+
+bool mh_fingerprint_has_id(const struct mh_digest *d)
+{
+    unsigned any = 0;
+    for (size_t i = MH_FINGERPRINT_BYTES; i < MH_DIGEST_BYTES; i++)
+        any |= d->bytes[i];
+    return any != 0;
 }

@@ -43,6 +43,7 @@ enum mh_mailbox_phase {
     MH_PHASE_LISTING,
     MH_PHASE_MOVING,
     MH_PHASE_WAITING,
+    MH_PHASE_WATCHING, /* between two passes: both sides are equal as far as is known */
     MH_PHASE_DONE,
     MH_PHASE_FAILED
 };
@@ -55,6 +56,7 @@ struct mh_progress {
     _Atomic uint64_t bytes; /* of copied messages */
     _Atomic uint64_t folders, folders_done;
     _Atomic int64_t waiting_until_wall_s;
+    _Atomic int64_t lag_ms; /* watching: how long the last change took; 0: none yet */
     _Atomic unsigned connections;
 };
 

@@ -316,6 +316,16 @@ void mh_scan_finish(struct mh_scan *s)
     s->spare_cap = 0;
 }
 
+void mh_scan_shrink(struct mh_scan *s)
+{
+    size_t cap = MH_MAX(s->n, (size_t)1);
+    struct mh_item *items = s->items ? mh_realloc_array(s->items, cap, sizeof *items) : NULL;
+    if (!items)
+        return; /* it stays as large as it is */
+    s->items = items;
+    s->cap = cap;
+}
+
 static int by_uid(const void *pkey, const void *pitem)
 {
     const uint64_t *uid = pkey;

@@ -75,6 +75,8 @@ int mh_scan_add(struct mh_scan *s, const struct mh_item *item, struct mh_err *er
 /* Sorts by uid when they did not come in order and drops repeated uids (the last one wins); for
  * connectors to call at the end. Cannot fail: the room it needs was taken by mh_scan_add(). */
 void mh_scan_finish(struct mh_scan *s);
+/* Gives back the room behind the last item. */
+void mh_scan_shrink(struct mh_scan *s);
 /* NULL if absent. The scan must be finished. */
 const struct mh_item *mh_scan_find(const struct mh_scan *s, uint64_t uid);
 

@@ -15,7 +15,8 @@ void mh_uids_done(struct mh_uids *u)
 
 int mh_uids_add(struct mh_uids *u, uint64_t lo, uint64_t hi, struct mh_err *err)
 {
-    struct mh_uid_range r = lo <= hi ? (struct mh_uid_range){lo, hi} : (struct mh_uid_range){hi, lo};
+    struct mh_uid_range r =
+        lo <= hi ? (struct mh_uid_range){lo, hi} : (struct mh_uid_range){hi, lo};
     struct mh_uid_range *last = u->n ? &u->v[u->n - 1] : NULL;
     /* Servers list them in order: the neighbour of the last one needs no range of its own. */
     if (last && r.lo >= last->lo && r.lo - 1 <= last->hi) {

@@ -46,7 +46,11 @@ int state_lock(const char *path, int *fd_out, struct mh_err *err)
     int errnum = errno;
     mh_free(name);
     if (fd < 0)
-        return mh_err_sys(err, MH_ERUN, "state", errnum, "cannot make the lock file %s.lock", path);
+        return mh_err_sys(
+            err, MH_ERUN, "state", errnum,
+            "cannot make the lock file %s.lock (check the rights and the room there, or "
+            "choose another place with --state)",
+            path);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
         int code = errno == EAGAIN || errno == EACCES

@@ -10,33 +10,61 @@
 
 enum { BUSY_TIMEOUT_MS = 10 * 1000 };
 
-int state_sql_err(struct mh_state *st, sqlite3 *db, const char *what, struct mh_err *err)
+_Static_assert(MH_ARRAY_LEN(migrations) == MH_STATE_SCHEMA, "one migration a version");
+
+static bool is_out_of_memory(int rc)
 {
-    int rc = sqlite3_extended_errcode(db);
-    const char *hint = "";
-    if ((rc & 0xff) == SQLITE_FULL)
-        hint = "; free space on that disk and run the same command again";
-    else if ((rc & 0xff) == SQLITE_READONLY || (rc & 0xff) == SQLITE_CANTOPEN)
-        hint = "; check the rights on the file and its folder, or choose another with --state";
-    else if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)
-        hint = "; move the file away and run again: what is at the target is matched by content";
-    return mh_err_set(err, MH_ERUN, "state", "state %s: %s: %s%s", st->path, what,
-                      sqlite3_errmsg(db), hint);
+    return (rc & 0xff) == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM;
 }
 
-static int exec(struct mh_state *st, sqlite3 *db, const char *sql, struct mh_err *err)
+/* What a person can do about it. */
+static const char *hint_of(int rc, int errnum)
 {
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        return state_sql_err(st, db, "cannot set up", err);
-    return MH_OK;
+    int primary = rc & 0xff;
+    if (is_out_of_memory(rc))
+        return "; make memory free and run the same command again";
+    if (primary == SQLITE_FULL || errnum == ENOSPC || errnum == EDQUOT)
+        return "; free space on that disk and run the same command again";
+    if (primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN || errnum == EROFS ||
+        errnum == EACCES)
+        return "; check the rights on the file and its folder and that the disk can be written, or "
+               "choose another with --state";
+    if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB)
+        return "; move the file away and run again: what is at the target is matched by content";
+    if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED)
+        return "; another program holds the file: end that and run the same command again";
+    if (primary == SQLITE_IOERR)
+        return "; check that disk (room, quota, rights, health), then run the same command again";
+    return "";
+}
+
+int state_sql_err(struct mh_state *st, sqlite3 *db, int rc, const char *what, struct mh_err *err)
+{
+    int known = db ? sqlite3_extended_errcode(db) : SQLITE_OK;
+    bool has_text = (known & 0xff) == (rc & 0xff);
+    if (has_text)
+        rc = known;
+    bool has_errno = has_text && !is_out_of_memory(rc) &&
+                     ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN);
+    int errnum = has_errno ? sqlite3_system_errno(db) : 0;
+    const char *text = has_text ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
+    return mh_err_set(err, MH_ERUN, "state", "state %s: %s: %s%s%s%s%s", st->path, what,
+                      is_out_of_memory(rc) ? "out of memory" : text, errnum ? " (" : "",
+                      errnum ? strerror(errnum) : "", errnum ? ")" : "", hint_of(rc, errnum));
+}
+
+static int exec(struct mh_state *st, sqlite3 *db, const char *what, const char *sql,
+                struct mh_err *err)
+{
+    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? MH_OK : state_sql_err(st, db, rc, what, err);
 }
 
 int state_prepare(struct mh_state *st, sqlite3 *db, const char *sql, sqlite3_stmt **out,
                   struct mh_err *err)
 {
-    if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL) != SQLITE_OK)
-        return state_sql_err(st, db, "cannot prepare", err);
-    return MH_OK;
+    int rc = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+    return rc == SQLITE_OK ? MH_OK : state_sql_err(st, db, rc, "cannot prepare", err);
 }
 
 /* The one integer that SQL yields. */
@@ -44,20 +72,23 @@ static int query_int(struct mh_state *st, sqlite3 *db, const char *sql, int64_t 
                      struct mh_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
-        return state_sql_err(st, db, "cannot read", err);
-    int rc = sqlite3_step(stmt);
+    int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    if (rc != SQLITE_OK)
+        return state_sql_err(st, db, rc, "cannot read", err);
+    rc = sqlite3_step(stmt);
     *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-    int code =
-        rc == SQLITE_ROW || rc == SQLITE_DONE ? MH_OK : state_sql_err(st, db, "cannot read", err);
+    int code = rc == SQLITE_ROW || rc == SQLITE_DONE
+                   ? MH_OK
+                   : state_sql_err(st, db, rc, "cannot read", err);
     (void)sqlite3_finalize(stmt);
     return code;
 }
 
 static int open_handle(struct mh_state *st, int flags, sqlite3 **out, struct mh_err *err)
 {
-    if (sqlite3_open_v2(st->path, out, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        int code = *out ? state_sql_err(st, *out, "cannot open", err) : mh_err_nomem(err);
+    int rc = sqlite3_open_v2(st->path, out, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc != SQLITE_OK) {
+        int code = *out ? state_sql_err(st, *out, rc, "cannot open", err) : mh_err_nomem(err);
         (void)sqlite3_close(*out);
         *out = NULL;
         return code;
@@ -97,7 +128,7 @@ static int migrate(struct mh_state *st, int64_t version, struct mh_err *err)
         char *sql = mh_asprintf("BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA "
                                 "user_version = %d; COMMIT;",
                                 migrations[version], MH_STATE_APPLICATION_ID, (int)version + 1);
-        int code = sql ? exec(st, st->wr, sql, err) : mh_err_nomem(err);
+        int code = sql ? exec(st, st->wr, "cannot set up", sql, err) : mh_err_nomem(err);
         mh_free(sql);
         if (code != MH_OK)
             return code;
@@ -105,13 +136,16 @@ static int migrate(struct mh_state *st, int64_t version, struct mh_err *err)
     return MH_OK;
 }
 
-/* A store that was not closed in good order is looked through before it is trusted. */
+/*
+ * A store that was not closed in good order is looked through before it is trusted. Two signs tell: the
+ * mark in the table, and a log beside the file (a disk that lies about what it has written may have lost the mark).
+ */
 static int check_integrity(struct mh_state *st, struct mh_err *err)
 {
     int64_t clean = 0;
     sqlite3_stmt *stmt = NULL;
     int code = query_int(st, st->wr, "SELECT clean FROM life", &clean, err);
-    if (code != MH_OK || clean)
+    if (code != MH_OK || (clean && !st->had_log))
         return code;
     code = state_prepare(st, st->wr, "PRAGMA quick_check(1)", &stmt, err);
     if (code != MH_OK)
@@ -127,6 +161,12 @@ static int check_integrity(struct mh_state *st, struct mh_err *err)
     return code;
 }
 
+/*
+ * A folder takes its path from whichever row of the mailbox has it: that row is parked under its number as
+ * a blob, which no path (text) equals. "" as a path parks the row itself.
+ */
+#define PARKED(path, id) "CASE " path " WHEN '' THEN CAST(" id " AS BLOB) ELSE " path " END"
+
 static int prepare_all(struct mh_state *st, struct mh_err *err)
 {
     const struct {
@@ -135,21 +175,47 @@ static int prepare_all(struct mh_state *st, struct mh_err *err)
     } list[] = {
         {&st->st.begin, "BEGIN IMMEDIATE"},
         {&st->st.commit, "COMMIT"},
-        {&st->st.put_item, "INSERT OR REPLACE INTO item VALUES(?,?,?,?,?,?,?,?,?,?,?)"},
+        {&st->st.put_item,
+         "INSERT OR REPLACE INTO item(folder, src_uid, dst_uid, size, date, zone, kw, flags, how, "
+         "gone, digest, object_id, theirs, theirs_kw) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+        {&st->st.park_folder, "UPDATE folder SET src_path = CAST(id AS BLOB) "
+                              "WHERE mailbox = ? AND src_path = ? AND id <> ?"},
         {&st->st.put_folder,
-         "INSERT INTO folder VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
-         "dst_path=excluded.dst_path, dst_native=excluded.dst_native, "
-         "src_uidvalidity=excluded.src_uidvalidity, dst_uidvalidity=excluded.dst_uidvalidity, "
-         "src_uidnext=excluded.src_uidnext, src_messages=excluded.src_messages, "
-         "src_highestmodseq=excluded.src_highestmodseq, target_uidnext=excluded.target_uidnext, "
-         "complete=excluded.complete"},
+         "INSERT INTO folder(id, mailbox, src_path, dst_path, dst_native, src_uidvalidity, "
+         "dst_uidvalidity, src_uidnext, src_messages, src_highestmodseq, target_uidnext, complete, "
+         "src_object_id) VALUES(?1,?2," PARKED(
+             "?3", "?1") ",?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) "
+                         "ON CONFLICT(id) DO UPDATE SET src_path=excluded.src_path, "
+                         "dst_path=excluded.dst_path, dst_native=excluded.dst_native, "
+                         "src_uidvalidity=excluded.src_uidvalidity, "
+                         "dst_uidvalidity=excluded.dst_uidvalidity, "
+                         "src_uidnext=excluded.src_uidnext, src_messages=excluded.src_messages, "
+                         "src_highestmodseq=excluded.src_highestmodseq, "
+                         "target_uidnext=excluded.target_uidnext, "
+                         "complete=excluded.complete, src_object_id=excluded.src_object_id"},
         {&st->st.clear_items, "DELETE FROM item WHERE folder = ?"},
         {&st->st.put_ledger, "INSERT OR REPLACE INTO ledger VALUES(?,?,?,?,?)"},
         {&st->st.clear_ledger, "DELETE FROM ledger WHERE folder = ?"},
-        {&st->st.put_run, "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"},
-        {&st->st.put_mailbox, "INSERT INTO mailbox VALUES(?,?,?,?)"},
+        {&st->st.clear_ledger_item, "DELETE FROM ledger WHERE folder = ? AND src_uid = ?"},
+        {&st->st.put_run,
+         "INSERT OR REPLACE INTO run(mailbox, started, ended, phase, problem, found, copied, "
+         "adopted, skipped, failed, updated, bytes, equal_wall_s, lag_ms) "
+         "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+        {&st->st.put_mailbox,
+         "INSERT INTO mailbox VALUES(?,?,?,?) ON CONFLICT(name, src, dst) DO NOTHING"},
         {&st->st.put_keywords, "INSERT OR IGNORE INTO keyword_set VALUES(?,?)"},
         {&st->st.set_uidnext, "UPDATE folder SET target_uidnext = ? WHERE id = ?"},
+        {&st->st.forget_verify, "DELETE FROM verify WHERE mailbox = ?1 AND src_path = ?2 AND "
+                                "(mode <> ?3 OR next_uid > ?4)"},
+        {&st->st.put_verify,
+         "INSERT INTO verify(mailbox, src_path, mode, next_uid, n0, n1, n2, n3, n4, n5, n6, n7) "
+         "VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(mailbox, src_path) DO UPDATE SET "
+         "next_uid=excluded.next_uid, n0=excluded.n0, n1=excluded.n1, n2=excluded.n2, "
+         "n3=excluded.n3, n4=excluded.n4, n5=excluded.n5, n6=excluded.n6, n7=excluded.n7"},
+        {&st->st.put_verify_item,
+         "INSERT INTO verify_item(verify, uid, state, reason, text) "
+         "SELECT id, ?3, ?4, ?5, ?6 FROM verify WHERE mailbox = ?1 AND src_path = ?2"},
+        {&st->st.clear_verify, "DELETE FROM verify WHERE mailbox = ?"},
     };
     for (size_t i = 0; i < MH_ARRAY_LEN(list); i++) {
         int code = state_prepare(st, st->wr, list[i].sql, list[i].stmt, err);
@@ -190,7 +256,8 @@ static int load_keywords(struct mh_state *st, struct mh_err *err)
     sqlite3_stmt *stmt = NULL;
     int code =
         state_prepare(st, st->rd, "SELECT id, text FROM keyword_set ORDER BY id", &stmt, err);
-    while (code == MH_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+    int rc = SQLITE_DONE;
+    while (code == MH_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         uint32_t id = 0;
         const char *text = (const char *)sqlite3_column_text(stmt, 1);
         uint32_t want = (uint32_t)sqlite3_column_int64(stmt, 0);
@@ -203,8 +270,21 @@ static int load_keywords(struct mh_state *st, struct mh_err *err)
                               "it away and run again",
                               st->path);
     }
+    /* Half of them would be worse than none: the next new set would get the number of a lost one. */
+    if (code == MH_OK && rc != SQLITE_DONE)
+        code = state_sql_err(st, st->rd, rc, "cannot read", err);
     (void)sqlite3_finalize(stmt);
+    st->keywords_written = mh_kwsets_count(st->keywords);
     return code;
+}
+
+static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
+{
+    struct mh_state *st = ctx;
+    (void)db;
+    (void)name;
+    st->log_pages = pages;
+    return SQLITE_OK;
 }
 
 static int open_for_writing(struct mh_state *st, struct mh_err *err)
@@ -213,18 +293,39 @@ static int open_for_writing(struct mh_state *st, struct mh_err *err)
     int code = open_handle(st, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &st->wr, err);
     if (code == MH_OK)
         code = check_version(st, st->wr, &version, err);
+    /* EXTRA for the one commit outside the log that a new file needs: its journal, were it there again after a
+     * loss of power, would take back all that came later. */
     if (code == MH_OK)
-        code = exec(st, st->wr,
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-                    "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000",
+        code = exec(st, st->wr, "cannot set up",
+                    "PRAGMA synchronous = EXTRA; PRAGMA journal_mode = WAL; "
+                    "PRAGMA synchronous = NORMAL; "
+                    "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864",
                     err);
-    if (code == MH_OK)
+    if (code == MH_OK) {
+        /* SQLite's own hook would put the log into the file as well, but keep an error of that to itself. */
+        (void)sqlite3_wal_hook(st->wr, on_commit, st);
+        st->checkpoint_at = CHECKPOINT_PAGES;
         code = migrate(st, version, err);
+    }
     if (code == MH_OK)
         code = check_integrity(st, err);
     if (code == MH_OK)
-        code = exec(st, st->wr, "UPDATE life SET clean = 0", err);
+        code = exec(st, st->wr, "cannot write", "UPDATE life SET clean = 0", err);
     return code == MH_OK ? prepare_all(st, err) : code;
+}
+
+int state_db_checkpoint(struct mh_state *st, struct mh_err *err)
+{
+    int rc = sqlite3_wal_checkpoint_v2(st->wr, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
+        return state_sql_err(st, st->wr, rc, "cannot write", err);
+    return MH_OK;
+}
+
+int state_db_finish(struct mh_state *st, struct mh_err *err)
+{
+    int code = exec(st, st->wr, "cannot write", "UPDATE life SET clean = 1", err);
+    return code == MH_OK ? state_db_checkpoint(st, err) : code;
 }
 
 int state_db_open(struct mh_state *st, struct mh_err *err)
@@ -238,7 +339,7 @@ int state_db_open(struct mh_state *st, struct mh_err *err)
     if (code == MH_OK)
         code = open_handle(st, SQLITE_OPEN_READWRITE, &st->rd, err);
     if (code == MH_OK)
-        code = exec(st, st->rd, "PRAGMA query_only = ON", err);
+        code = exec(st, st->rd, "cannot set up", "PRAGMA query_only = ON", err);
     if (code == MH_OK && st->read_only)
         code = check_version(st, st->rd, &version, err);
     if (code == MH_OK && st->read_only && version != MH_STATE_SCHEMA)
@@ -259,8 +360,6 @@ void state_db_close(struct mh_state *st)
     for (size_t i = 0; i < sizeof st->st / sizeof(sqlite3_stmt *); i++)
         (void)sqlite3_finalize(all[i]);
     (void)sqlite3_close(st->rd);
-    if (st->wr && atomic_load(&st->health) == MH_OK)
-        (void)sqlite3_exec(st->wr, "UPDATE life SET clean = 1", NULL, NULL, NULL);
     (void)sqlite3_close(st->wr);
     st->rd = st->wr = NULL;
 }

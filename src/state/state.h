@@ -26,13 +26,14 @@
 
 struct mh_state;
 
-#define MH_STATE_SCHEMA     1
+#define MH_STATE_SCHEMA     2
 #define MH_STATE_BATCH_ROWS 128
 
 /*
- * Opens or makes the store at PATH (":memory:" for tests). MH_ELOCKED: another run holds it (the text
- * names pid and host); MH_ERUN: not writable, damaged (integrity check), or made by a newer version. READ_ONLY
- * takes no lock and may run beside a writer; MH_ENOENT when there is no such store.
+ * Opens or makes the store at PATH; one of an older schema is brought to this one, rows and all. MH_ELOCKED: another
+ * run holds it (the text names pid and host; the lock of a dead one is free); MH_ERUN: not writable, damaged
+ * (looked through when the last run did not end in good order), or made by a newer version. READ_ONLY takes no lock
+ * and may run beside a writer; MH_ENOENT when there is no such store.
  */
 int mh_state_open(const char *path, bool read_only, struct mh_state **out,
                   struct mh_err *err) MH_MUST_CHECK;
@@ -44,14 +45,14 @@ int mh_state_health(struct mh_state *st, struct mh_err *err);
 /* Waits (task: without blocking the loop) until everything handed over before is committed. */
 int mh_state_sync(struct mh_state *st, struct mh_err *err) MH_MUST_CHECK;
 
-/* The row of a mailbox, made if new. SRC_KEY/DST_KEY: mh_endpoint_format(). waits for the writer */
+/* The row of a mailbox; a new one is made and waited for (mh_state_sync()). SRC_KEY/DST_KEY: mh_endpoint_format(). */
 int mh_state_mailbox(struct mh_state *st, const char *id, const char *src_key, const char *dst_key,
                      uint32_t *mailbox_out, struct mh_err *err) MH_MUST_CHECK;
 
 struct mh_state_folder {
     uint32_t id; /* from mh_state_new_folder_id() for a new one */
     uint32_t mailbox;
-    char *src_path;   /* owned */
+    char *src_path;   /* owned; "": it has none any more, see mh_state_put_folder() */
     char *dst_path;   /* owned */
     char *dst_native; /* owned */
     uint32_t src_uidvalidity, dst_uidvalidity;
@@ -67,12 +68,22 @@ struct mh_state_folders {
     size_t n;
 };
 
+/* In order of src_path (strcmp()), those without a path first. */
 int mh_state_folders(struct mh_state *st, uint32_t mailbox, struct mh_state_folders *out,
                      struct mh_err *err) MH_MUST_CHECK;
 void mh_state_folders_done(struct mh_state_folders *f);
 uint32_t mh_state_new_folder_id(struct mh_state *st);
-/* Hands a folder's row over to be written (a copy is taken), its paths too when it was renamed. Does not wait for
- * the commit. */
+/*
+ * Hands a folder's row over to be written (a copy is taken), its paths too when it was renamed. Does not wait for
+ * the commit.
+ *
+ * A path belongs to one row of a mailbox, and the last put has it: a row that had it before keeps its items,
+ * its ledger and all else, but its src_path is "" from then on, until it is put under another. So the rows of a chain
+ * of renames (A to B, B to C) or of a swap may be put in any order, and when the second put is lost (the process is
+ * killed between them) the folder is still there to be found by src_object_id or src_uidvalidity. Putting
+ * a row with src_path "" says that the folder is not there at the source any more. mh_state_ledger() leaves
+ * out the rows of folders without a path.
+ */
 int mh_state_put_folder(struct mh_state *st, const struct mh_state_folder *f,
                         struct mh_err *err) MH_MUST_CHECK;
 /* Hands over: forget all items of the folder (its UIDVALIDITY changed at the source). */
@@ -83,7 +94,8 @@ enum mh_how {
     MH_HOW_ADOPTED_EXACT,     /* was there: same digest */
     MH_HOW_ADOPTED_CANONICAL, /* was there: same after the target's known rewrites */
     MH_HOW_ADOPTED_FINGERPRINT, /* was there: same stable headers and body (another tool added headers) */
-    MH_HOW_MOVED, /* moved with the source's: was carried into another folder before */
+    MH_HOW_MOVED,   /* moved with the source's: was carried into another folder before */
+    MH_HOW_REMOVED, /* was carried, and the target's user has removed it since: dst_uid is 0 */
 };
 
 /* What has become of a message at the source. */
@@ -120,19 +132,21 @@ struct mh_state_items {
 };
 int mh_state_items(struct mh_state *st, uint32_t folder, struct mh_state_items *out,
                    struct mh_err *err) MH_MUST_CHECK;
-/* Those of the source UIDS alone: what it costs depends on their number, not on the folder's. */
+/* Those of the source UIDS (finished) alone: what it costs depends on their number, not on the folder's. */
 int mh_state_items_in(struct mh_state *st, uint32_t folder, const struct mh_uids *uids,
                       struct mh_state_items *out, struct mh_err *err) MH_MUST_CHECK;
 void mh_state_items_done(struct mh_state_items *i);
 /* Source UIDs of the folder's items that are MH_GONE_NOT; OUT is finished. */
 int mh_state_src_uids(struct mh_state *st, uint32_t folder, struct mh_uids *out,
                       struct mh_err *err) MH_MUST_CHECK;
-/* Target UIDs from FROM on that the folder's items account for; OUT is finished. */
+/* Target UIDs from FROM on that the folder's items account for, whatever became of them since; OUT is finished.
+ * What it costs depends on their number alone. */
 int mh_state_dst_uids(struct mh_state *st, uint32_t folder, uint64_t from, struct mh_uids *out,
                       struct mh_err *err) MH_MUST_CHECK;
 struct mh_state_item *mh_state_items_find(const struct mh_state_items *i, uint64_t src_uid);
 
-/* Keyword combinations by number, the same in every folder; "" is 0. */
+/* Keyword combinations by number, the same in every folder; "" is 0. A new one is stored with the next rows that are
+ * handed over, ahead of them. */
 int mh_state_kw_id(struct mh_state *st, const char *text, uint32_t *id_out,
                    struct mh_err *err) MH_MUST_CHECK;
 /* Into BUF; "" when unknown. */
@@ -174,7 +188,7 @@ int mh_state_clear_ledger(struct mh_state *st, uint32_t folder, struct mh_err *e
 /* Forgets the row of one message, if there is one: it is gone at the source. */
 int mh_state_clear_ledger_item(struct mh_state *st, uint32_t folder, uint64_t src_uid,
                                struct mh_err *err) MH_MUST_CHECK;
-/* All rows of a mailbox in order of folder and uid. EACH returns non-zero to stop. */
+/* All rows of a mailbox in order of folder and uid. EACH returns non-zero to stop; it must not read from the store. */
 int mh_state_ledger(struct mh_state *st, uint32_t mailbox,
                     int (*each)(void *ctx, const char *src_path, const struct mh_ledger_row *row),
                     void *ctx, struct mh_err *err) MH_MUST_CHECK;
@@ -213,17 +227,23 @@ struct mh_verify_row {
     uint64_t next_uid;  /* of the source: all below are compared; UINT64_MAX: the folder is done */
     uint64_t counts[8]; /* in the caller's order */
 };
-/* Copies ROW (replacing the folder's) and the N ledger-like rows of what was found since the last put, and hands them over. */
+/* What was found out about one message. */
 struct mh_verify_item {
     uint64_t uid;
     const char *state, *reason, *text;
 };
+/*
+ * Copies ROW (replacing the folder's) and the N rows of what was found since the last put, and hands them over: they
+ * are written together or not at all. Items add up; a row of another mode, or with a next_uid below the
+ * stored one, begins the folder anew and forgets the items before.
+ */
 int mh_state_put_verify(struct mh_state *st, const struct mh_verify_row *row,
                         const struct mh_verify_item *items, size_t n,
                         struct mh_err *err) MH_MUST_CHECK;
 /* Forgets all verify rows of the mailbox. */
 int mh_state_clear_verify(struct mh_state *st, uint32_t mailbox, struct mh_err *err) MH_MUST_CHECK;
-/* Each folder's row, behind it EACH_ITEM for its items; non-zero stops. */
+/* Each folder's row in order of path, behind it EACH_ITEM for its items as they were put; non-zero stops. The callbacks
+ * must not call the store. */
 int mh_state_verify(struct mh_state *st, uint32_t mailbox,
                     int (*each)(void *ctx, const struct mh_verify_row *row),
                     int (*each_item)(void *ctx, const char *src_path,

@@ -19,6 +19,9 @@ enum {
     QUEUE_ITEMS_MAX = 1024,
     QUEUE_BYTES_MAX = 16 << 20,
     SPARE_BATCHES_MAX = 64,
+    /* Pages of the write-ahead log (16 MiB) that are gathered before they go into the file: the only time of a run
+     * that the disk is waited for. */
+    CHECKPOINT_PAGES = 4000,
 };
 
 enum record_kind {
@@ -27,9 +30,11 @@ enum record_kind {
     REC_CLEAR_ITEMS,
     REC_LEDGER,
     REC_CLEAR_LEDGER,
+    REC_CLEAR_LEDGER_ITEM,
     REC_RUN,
     REC_MAILBOX,
-    REC_KEYWORDS,
+    REC_VERIFY,
+    REC_CLEAR_VERIFY,
     REC_SYNC,
 };
 
@@ -51,15 +56,28 @@ struct ledger_record {
     char *state, *reason, *text; /* owned */
 };
 
+struct uid_record {
+    struct record rec;
+    uint64_t src_uid;
+};
+
 struct run_record {
     struct record rec;
     struct mh_run_row row;
     char *phase, *problem; /* owned */
 };
 
-struct text_record { /* mailbox, keywords */
+struct mailbox_record {
     struct record rec;
-    char *text[3]; /* owned */
+    char *text[3]; /* owned: id, source, target */
+};
+
+struct verify_record {
+    struct record rec;
+    struct mh_verify_row row;
+    struct mh_verify_item *items; /* owned */
+    size_t n;
+    char *texts; /* owned: all strings of row and items */
 };
 
 struct sync_record {
@@ -72,8 +90,9 @@ struct sync_record {
 };
 
 struct statements {
-    sqlite3_stmt *begin, *commit, *put_item, *put_folder, *clear_items, *put_ledger, *clear_ledger;
-    sqlite3_stmt *put_run, *put_mailbox, *put_keywords, *set_uidnext;
+    sqlite3_stmt *begin, *commit, *put_item, *park_folder, *put_folder, *clear_items, *put_ledger;
+    sqlite3_stmt *clear_ledger, *clear_ledger_item, *put_run, *put_mailbox, *put_keywords;
+    sqlite3_stmt *set_uidnext, *forget_verify, *put_verify, *put_verify_item, *clear_verify;
 };
 
 struct mh_state {
@@ -86,7 +105,12 @@ struct mh_state {
     pthread_t writer;
     bool has_writer;
     int lock_fd;
+    bool had_log;              /* a write-ahead log lay there: not closed in good order */
     int64_t last_write_wall_s; /* by whoever had it before */
+    /* The writer's: pages in the log after the last commit, the one before, and when it is due next. */
+    int log_pages, log_pages_before, checkpoint_at;
+    uint32_t keywords_written;
+    int step_rc; /* of the step that failed */
     _Atomic uint32_t next_folder, next_mailbox;
     _Atomic int health;   /* code of the first write error */
     pthread_mutex_t lock; /* first_error, spare batches, keywords, synced */
@@ -94,15 +118,25 @@ struct mh_state {
     struct mh_err first_error;
     struct mh_state_batch *spare;
     unsigned n_spare;
-    struct mh_kwsets *keywords;
+    struct mh_kwsets *
+        keywords; /* interned by whoever asks; the writer stores them ahead of the rows that name them */
 };
 
 /* sqlite.c */
-int state_sql_err(struct mh_state *st, sqlite3 *db, const char *what, struct mh_err *err);
+/* MH_ERUN: a call of SQLite on DB ended with RC; says WHAT, where, why and what to do. */
+int state_sql_err(struct mh_state *st, sqlite3 *db, int rc, const char *what, struct mh_err *err);
 int state_db_open(struct mh_state *st, struct mh_err *err) MH_MUST_CHECK;
+/* Writes the log into the file. A reader that is in the way is no error. */
+int state_db_checkpoint(struct mh_state *st, struct mh_err *err) MH_MUST_CHECK;
+/* Marks the store as closed in good order, once the writer has ended without an error. */
+int state_db_finish(struct mh_state *st, struct mh_err *err) MH_MUST_CHECK;
 void state_db_close(struct mh_state *st);
 int state_prepare(struct mh_state *st, sqlite3 *db, const char *sql, sqlite3_stmt **out,
                   struct mh_err *err) MH_MUST_CHECK;
+
+/* state.c */
+int state_push_mailbox(struct mh_state *st, uint32_t id, const char *const texts[3],
+                       struct mh_err *err) MH_MUST_CHECK;
 
 /* lock.c */
 int state_lock(const char *path, int *fd_out, struct mh_err *err) MH_MUST_CHECK;

@@ -40,15 +40,22 @@ void state_record_free(struct mh_state *st, struct record *rec)
         mh_free(r->problem);
         break;
     }
-    case REC_MAILBOX:
-    case REC_KEYWORDS: {
-        struct text_record *t = (struct text_record *)(void *)rec;
+    case REC_MAILBOX: {
+        struct mailbox_record *t = (struct mailbox_record *)(void *)rec;
         for (size_t i = 0; i < MH_ARRAY_LEN(t->text); i++)
             mh_free(t->text[i]);
         break;
     }
+    case REC_VERIFY: {
+        struct verify_record *v = (struct verify_record *)(void *)rec;
+        mh_free(v->items);
+        mh_free(v->texts);
+        break;
+    }
     case REC_CLEAR_ITEMS:
     case REC_CLEAR_LEDGER:
+    case REC_CLEAR_LEDGER_ITEM:
+    case REC_CLEAR_VERIFY:
         break;
     }
     mh_free(rec);
@@ -78,11 +85,14 @@ static void bind_text(sqlite3_stmt *s, int i, const char *v)
     (void)sqlite3_bind_text(s, i, v ? v : "", -1, SQLITE_STATIC);
 }
 
-static int step(sqlite3_stmt *s)
+static int step(struct mh_state *st, sqlite3_stmt *s)
 {
     int rc = sqlite3_step(s);
     (void)sqlite3_reset(s);
-    return rc == SQLITE_DONE || rc == SQLITE_ROW ? MH_OK : MH_ERUN;
+    if (rc == SQLITE_DONE || rc == SQLITE_ROW)
+        return MH_OK;
+    st->step_rc = rc;
+    return MH_ERUN;
 }
 
 static int write_item(struct mh_state *st, uint32_t folder, const struct mh_state_item *i)
@@ -105,7 +115,10 @@ static int write_item(struct mh_state *st, uint32_t folder, const struct mh_stat
         (void)sqlite3_bind_blob(s, 11, i->digest.bytes, MH_DIGEST_BYTES, SQLITE_STATIC);
     else
         (void)sqlite3_bind_null(s, 11);
-    return step(s);
+    bind_u64(s, 12, i->object_id);
+    (void)sqlite3_bind_int(s, 13, i->theirs);
+    bind_u64(s, 14, i->theirs_kw);
+    return step(st, s);
 }
 
 static int write_batch(struct mh_state *st, const struct mh_state_batch *b)
@@ -116,14 +129,21 @@ static int write_batch(struct mh_state *st, const struct mh_state_batch *b)
     if (code == MH_OK && b->target_uidnext) {
         bind_u64(st->st.set_uidnext, 1, b->target_uidnext);
         bind_u64(st->st.set_uidnext, 2, b->folder);
-        code = step(st->st.set_uidnext);
+        code = step(st, st->st.set_uidnext);
     }
     return code;
 }
 
 static int write_folder(struct mh_state *st, const struct mh_state_folder *f)
 {
-    sqlite3_stmt *s = st->st.put_folder;
+    sqlite3_stmt *s = st->st.park_folder;
+    bind_u64(s, 1, f->mailbox);
+    bind_text(s, 2, f->src_path);
+    bind_u64(s, 3, f->id);
+    int code = step(st, s);
+    if (code != MH_OK)
+        return code;
+    s = st->st.put_folder;
     bind_u64(s, 1, f->id);
     bind_u64(s, 2, f->mailbox);
     bind_text(s, 3, f->src_path);
@@ -137,7 +157,8 @@ static int write_folder(struct mh_state *st, const struct mh_state_folder *f)
     bind_u64(s, 10, f->src_highestmodseq);
     bind_u64(s, 11, f->target_uidnext);
     (void)sqlite3_bind_int(s, 12, f->complete);
-    return step(s);
+    bind_u64(s, 13, f->src_object_id);
+    return step(st, s);
 }
 
 static int write_ledger(struct mh_state *st, const struct ledger_record *l)
@@ -148,7 +169,7 @@ static int write_ledger(struct mh_state *st, const struct ledger_record *l)
     bind_text(s, 3, l->state);
     bind_text(s, 4, l->reason);
     bind_text(s, 5, l->text);
-    return step(s);
+    return step(st, s);
 }
 
 static int write_run(struct mh_state *st, const struct run_record *r)
@@ -164,21 +185,57 @@ static int write_run(struct mh_state *st, const struct run_record *r)
                                w->failed, w->updated, w->bytes};
     for (size_t i = 0; i < MH_ARRAY_LEN(counts); i++)
         bind_u64(s, 6 + (int)i, counts[i]);
-    return step(s);
+    (void)sqlite3_bind_int64(s, 13, w->equal_wall_s);
+    (void)sqlite3_bind_int64(s, 14, w->lag_ms);
+    return step(st, s);
 }
 
-static int write_texts(sqlite3_stmt *s, const struct text_record *t, int n)
+static int write_mailbox(struct mh_state *st, const struct mailbox_record *m)
 {
-    bind_u64(s, 1, t->rec.id);
-    for (int i = 0; i < n; i++)
-        bind_text(s, 2 + i, t->text[i]);
-    return step(s);
+    sqlite3_stmt *s = st->st.put_mailbox;
+    bind_u64(s, 1, m->rec.id);
+    for (size_t i = 0; i < MH_ARRAY_LEN(m->text); i++)
+        bind_text(s, 2 + (int)i, m->text[i]);
+    return step(st, s);
 }
 
-static int write_id(sqlite3_stmt *s, uint32_t id)
+static int write_verify(struct mh_state *st, const struct verify_record *v)
+{
+    sqlite3_stmt *const both[] = {st->st.forget_verify, st->st.put_verify};
+    int code = MH_OK;
+    for (size_t i = 0; i < MH_ARRAY_LEN(both); i++) {
+        bind_u64(both[i], 1, v->rec.id);
+        bind_text(both[i], 2, v->row.src_path);
+        bind_text(both[i], 3, v->row.mode);
+        bind_u64(both[i], 4, MH_MIN(v->row.next_uid, (uint64_t)INT64_MAX));
+    }
+    for (size_t i = 0; i < MH_ARRAY_LEN(v->row.counts); i++)
+        bind_u64(st->st.put_verify, 5 + (int)i, v->row.counts[i]);
+    for (size_t i = 0; code == MH_OK && i < MH_ARRAY_LEN(both); i++)
+        code = step(st, both[i]);
+    sqlite3_stmt *s = st->st.put_verify_item;
+    bind_u64(s, 1, v->rec.id);
+    bind_text(s, 2, v->row.src_path);
+    for (size_t i = 0; code == MH_OK && i < v->n; i++) {
+        bind_u64(s, 3, v->items[i].uid);
+        bind_text(s, 4, v->items[i].state);
+        bind_text(s, 5, v->items[i].reason);
+        bind_text(s, 6, v->items[i].text);
+        code = step(st, s);
+    }
+    return code;
+}
+
+static int write_id(struct mh_state *st, sqlite3_stmt *s, uint32_t id)
 {
     bind_u64(s, 1, id);
-    return step(s);
+    return step(st, s);
+}
+
+static int write_ids(struct mh_state *st, sqlite3_stmt *s, uint32_t id, uint64_t uid)
+{
+    bind_u64(s, 2, uid);
+    return write_id(st, s, id);
 }
 
 static int write_record(struct mh_state *st, const struct record *rec)
@@ -190,17 +247,22 @@ static int write_record(struct mh_state *st, const struct record *rec)
     case REC_FOLDER:
         return write_folder(st, &((const struct folder_record *)p)->row);
     case REC_CLEAR_ITEMS:
-        return write_id(st->st.clear_items, rec->id);
+        return write_id(st, st->st.clear_items, rec->id);
     case REC_LEDGER:
         return write_ledger(st, p);
     case REC_CLEAR_LEDGER:
-        return write_id(st->st.clear_ledger, rec->id);
+        return write_id(st, st->st.clear_ledger, rec->id);
+    case REC_CLEAR_LEDGER_ITEM:
+        return write_ids(st, st->st.clear_ledger_item, rec->id,
+                         ((const struct uid_record *)p)->src_uid);
     case REC_RUN:
         return write_run(st, p);
     case REC_MAILBOX:
-        return write_texts(st->st.put_mailbox, p, 3);
-    case REC_KEYWORDS:
-        return write_texts(st->st.put_keywords, p, 1);
+        return write_mailbox(st, p);
+    case REC_VERIFY:
+        return write_verify(st, p);
+    case REC_CLEAR_VERIFY:
+        return write_id(st, st->st.clear_verify, rec->id);
     case REC_SYNC:
         return MH_OK;
     }
@@ -209,13 +271,11 @@ static int write_record(struct mh_state *st, const struct record *rec)
 
 /* --- the thread --------------------------------------------------------------------------------------------- */
 
-static void remember_error(struct mh_state *st)
+static void remember_error(struct mh_state *st, const struct mh_err *err)
 {
-    struct mh_err err;
-    (void)state_sql_err(st, st->wr, "cannot write", &err);
     (void)pthread_mutex_lock(&st->lock);
     if (st->first_error.code == MH_OK)
-        st->first_error = err;
+        st->first_error = *err;
     (void)pthread_mutex_unlock(&st->lock);
     atomic_store(&st->health, MH_ERUN);
     (void)sqlite3_exec(st->wr, "ROLLBACK", NULL, NULL, NULL);
@@ -242,17 +302,69 @@ static void tell_synced(struct mh_state *st, struct sync_record *s)
     (void)pthread_mutex_unlock(&st->lock);
 }
 
-static void write_list(struct mh_state *st, struct mh_qitem *list)
+/* A set's text as a copy: it is borrowed only until somebody interns the next. */
+static int next_keywords(struct mh_state *st, char **text_out)
 {
-    bool ok = atomic_load(&st->health) == MH_OK;
-    if (ok)
-        ok = step(st->st.begin) == MH_OK;
-    for (struct mh_qitem *i = list; ok && i; i = i->next)
-        ok = write_record(st, (const struct record *)(const void *)i) == MH_OK;
-    if (ok)
-        ok = step(st->st.commit) == MH_OK;
-    if (!ok && atomic_load(&st->health) == MH_OK)
-        remember_error(st);
+    int code = MH_OK;
+    *text_out = NULL;
+    (void)pthread_mutex_lock(&st->lock);
+    if (st->keywords_written < mh_kwsets_count(st->keywords)) {
+        *text_out = mh_strdup(mh_kwsets_text(st->keywords, st->keywords_written + 1));
+        code = *text_out ? MH_OK : MH_ERUN;
+    }
+    (void)pthread_mutex_unlock(&st->lock);
+    return code;
+}
+
+/*
+ * The sets of keywords that were interned since. What is written behind this was handed over by
+ * somebody who had their numbers before, so that no row ever names a set that is not there.
+ */
+static int write_keywords(struct mh_state *st, struct mh_err *err)
+{
+    sqlite3_stmt *s = st->st.put_keywords;
+    char *text = NULL;
+    for (;;) {
+        if (next_keywords(st, &text) != MH_OK)
+            return mh_err_nomem(err);
+        if (!text)
+            return MH_OK;
+        bind_u64(s, 1, st->keywords_written + 1);
+        bind_text(s, 2, text);
+        int code = step(st, s);
+        mh_free(text);
+        if (code != MH_OK)
+            return state_sql_err(st, st->wr, st->step_rc, "cannot write", err);
+        st->keywords_written++;
+    }
+}
+
+/* The log goes into the file every CHECKPOINT_PAGES, also while a reader keeps it from beginning anew. */
+static int checkpoint_when_due(struct mh_state *st, struct mh_err *err)
+{
+    if (st->log_pages < st->log_pages_before)
+        st->checkpoint_at = CHECKPOINT_PAGES; /* it has begun anew */
+    st->log_pages_before = st->log_pages;
+    if (st->log_pages < st->checkpoint_at)
+        return MH_OK;
+    st->checkpoint_at = st->log_pages + CHECKPOINT_PAGES;
+    return state_db_checkpoint(st, err);
+}
+
+static int write_list(struct mh_state *st, const struct mh_qitem *list, struct mh_err *err)
+{
+    int code = step(st, st->st.begin);
+    if (code == MH_OK) {
+        code = write_keywords(st, err);
+        if (code != MH_OK)
+            return code;
+    }
+    for (const struct mh_qitem *i = list; code == MH_OK && i; i = i->next)
+        code = write_record(st, (const struct record *)(const void *)i);
+    if (code == MH_OK)
+        code = step(st, st->st.commit);
+    return code == MH_OK ? checkpoint_when_due(st, err)
+                         : state_sql_err(st, st->wr, st->step_rc, "cannot write", err);
 }
 
 void *state_writer_main(void *arg)
@@ -260,7 +372,9 @@ void *state_writer_main(void *arg)
     struct mh_state *st = arg;
     struct mh_qitem *list = NULL;
     while ((list = mh_queue_pop_all(st->queue))) {
-        write_list(st, list);
+        struct mh_err err;
+        if (atomic_load(&st->health) == MH_OK && write_list(st, list, &err) != MH_OK)
+            remember_error(st, &err);
         while (list) {
             struct mh_qitem *next = list->next;
             struct record *rec = (struct record *)(void *)list;

@@ -61,11 +61,12 @@ enum mh_status { MH_ST_NONE, MH_ST_OK, MH_ST_NO, MH_ST_BAD, MH_ST_BYE, MH_ST_PRE
 struct mh_fetch {
     uint32_t seq;
     uint32_t uid; /* 0: not (yet) seen */
-    bool has_flags, has_size, has_date, has_modseq;
+    bool has_flags, has_size, has_date, has_modseq, has_gm_id;
     bool had_body;    /* a body was streamed */
     bool body_is_nil; /* BODY[] NIL */
     uint64_t size;
     uint64_t modseq;
+    uint64_t gm_id;   /* X-GM-MSGID (Gmail's X-GM-EXT-1) */
     uint64_t octets;  /* of the body */
     const char *date; /* INTERNALDATE's text, unparsed */
     size_t date_len;

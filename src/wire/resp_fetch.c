@@ -40,6 +40,9 @@ static enum mh_fetch_item item_of(const char *name, size_t len)
     case 'E':
     case 'e':
         return mh_resp_is(name, len, "EMAILID") ? MH_ITEM_EMAIL_ID : MH_ITEM_OTHER;
+    case 'X':
+    case 'x':
+        return mh_resp_is(name, len, "X-GM-MSGID") ? MH_ITEM_GM_ID : MH_ITEM_OTHER;
     case 'R':
     case 'r':
         if (mh_resp_is(name, len, "RFC822.SIZE"))
@@ -137,6 +140,9 @@ static int take_atom(struct mh_fetch_scan *s, const char *text, size_t len, stru
         if (!is_nil(atom, n))
             s->email_id = (struct mh_span){s->pos, n};
         break;
+    case MH_ITEM_GM_ID: /* nothing depends on it: what is no number is left out */
+        s->found.has_gm_id = mh_parse_u64(atom, n, UINT64_MAX, &s->found.gm_id);
+        break;
     case MH_ITEM_FLAGS:
     case MH_ITEM_DATE:
         if (!is_nil(atom, n))
@@ -196,6 +202,7 @@ static int take_quoted(struct mh_fetch_scan *s, const char *text, size_t len, st
         }
         break;
     case MH_ITEM_OTHER:
+    case MH_ITEM_GM_ID:
         break;
     default:
         return malformed(err, "a string where a number or a list is due");
@@ -238,6 +245,7 @@ static int take_open(struct mh_fetch_scan *s, const char *text, size_t len, stru
     case MH_ITEM_EMAIL_ID:
         return take_flat_list(s, text, len, err);
     case MH_ITEM_OTHER:
+    case MH_ITEM_GM_ID:
         if (s->depth == MH_IMAP_DEPTH_MAX)
             return mh_err_set(err, MH_EMAILBOX, "imap", "more than %d parentheses deep",
                               MH_IMAP_DEPTH_MAX);
@@ -315,7 +323,7 @@ int mh_fetch_scan_literal(struct mh_fetch_scan *s, uint64_t octets, bool *is_bod
         return MH_OK;
     if (s->depth == 0 || s->item == MH_ITEM_NONE)
         return malformed(err, "a literal where none is due");
-    if (s->item != MH_ITEM_OTHER && s->item != MH_ITEM_BODY)
+    if (s->item != MH_ITEM_OTHER && s->item != MH_ITEM_GM_ID && s->item != MH_ITEM_BODY)
         return malformed(err, "a literal where a number, a list or a short string is due");
     if (s->item == MH_ITEM_BODY && !s->body_seen) {
         s->body_seen = *is_body_out = true;

@@ -160,6 +160,7 @@ enum mh_fetch_item {
     MH_ITEM_SIZE,
     MH_ITEM_MODSEQ,
     MH_ITEM_EMAIL_ID,
+    MH_ITEM_GM_ID,
     MH_ITEM_BODY,
 };
 

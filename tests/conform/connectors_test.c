@@ -19,7 +19,10 @@ enum deviation {
     NO_COUNTS = 1 << 3,   /* list() with status tells no counts */
     FIXED_NAMES = 1 << 4, /* long folder names are cut */
     FEW_KEYWORDS = 1 << 5,
-    BATCHES = 1 << 6, /* multiappend */
+    BATCHES = 1 << 6,    /* multiappend */
+    NO_CHANGES = 1 << 7, /* select_changes() cannot tell */
+    NO_MOVE = 1 << 8,
+    NO_RENAME = 1 << 9,
 };
 
 struct subject {
@@ -80,6 +83,28 @@ static void setup_mem_plain(struct rig *r, const char *name, struct mh_endpoint 
     mh_mem_options_init(&o);
     o.multiappend = false;
     o.condstore = false;
+    o.move = false;
+    o.rename = false;
+    o.object_id = false;
+    ASSERT_OK(mh_mem_configure(name, &o, &err));
+}
+
+static void setup_mem_condstore(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    struct mh_mem_options o;
+    setup_mem(r, name, out);
+    mh_mem_options_init(&o);
+    o.qresync = false;
+    ASSERT_OK(mh_mem_configure(name, &o, &err));
+}
+
+/* It remembers next to nothing of what has vanished. */
+static void setup_mem_forgetful(struct rig *r, const char *name, struct mh_endpoint *out)
+{
+    struct mh_mem_options o;
+    setup_mem(r, name, out);
+    mh_mem_options_init(&o);
+    o.vanished_max = 2;
     ASSERT_OK(mh_mem_configure(name, &o, &err));
 }
 
@@ -98,17 +123,19 @@ static void expunge_mem(const struct mh_endpoint *ep, const struct mh_folder *f,
     cr_assert(mh_mem_expunge(ep->path, f->native, uid));
 }
 
+#define FILES (NO_ACL | NO_METADATA | FIXED_NAMES | NO_CHANGES | NO_MOVE | NO_RENAME)
+
 static const struct subject subjects[] = {
-    {"maildir", &mh_maildir, NO_ZONE | NO_ACL | NO_METADATA | FIXED_NAMES | FEW_KEYWORDS,
-     setup_maildir, teardown_none, NULL},
-    {"maildir in fs layout", &mh_maildir,
-     NO_ZONE | NO_ACL | NO_METADATA | FIXED_NAMES | FEW_KEYWORDS, setup_maildir_fs, teardown_none,
-     NULL},
-    {"mbox", &mh_mbox, NO_ACL | NO_METADATA | NO_COUNTS | FIXED_NAMES, setup_mbox, teardown_none,
-     NULL},
-    {"eml", &mh_eml, NO_ACL | NO_METADATA | FIXED_NAMES, setup_eml, teardown_none, NULL},
+    {"maildir", &mh_maildir, FILES | NO_ZONE | FEW_KEYWORDS, setup_maildir, teardown_none, NULL},
+    {"maildir in fs layout", &mh_maildir, FILES | NO_ZONE | FEW_KEYWORDS, setup_maildir_fs,
+     teardown_none, NULL},
+    {"mbox", &mh_mbox, FILES | NO_COUNTS, setup_mbox, teardown_none, NULL},
+    {"eml", &mh_eml, FILES, setup_eml, teardown_none, NULL},
     {"mem", &mh_mem, BATCHES, setup_mem, teardown_mem, expunge_mem},
-    {"mem without MULTIAPPEND", &mh_mem, 0, setup_mem_plain, teardown_mem, expunge_mem},
+    {"mem without MULTIAPPEND", &mh_mem, NO_CHANGES | NO_MOVE | NO_RENAME, setup_mem_plain,
+     teardown_mem, expunge_mem},
+    {"mem without QRESYNC", &mh_mem, BATCHES, setup_mem_condstore, teardown_mem, expunge_mem},
+    {"mem that forgets", &mh_mem, BATCHES, setup_mem_forgetful, teardown_mem, expunge_mem},
 };
 
 /* --- running a body once per subject ---------------------------------------------------------- */
@@ -907,10 +934,11 @@ CONFORM(listing_by_uid_what_has_changed)
     struct listed l;
     struct mh_scan now;
     struct verdicts vs;
-    struct mail mail = {.bytes = bytes_message(333, 99), .flags = MH_DRAFT, .keywords = "late"};
+    struct mail mail = {.flags = MH_DRAFT, .keywords = "late"};
     uint64_t some[LISTED + 1];
     if (!can_list(b))
         return;
+    mail.bytes = bytes_message(333, 99);
     listed_make(b, &l);
     memcpy(some, l.uids, sizeof l.uids);
     b->sub->expunge(&b->ep, &l.m.folder, l.uids[0]);
@@ -933,6 +961,801 @@ CONFORM(listing_by_uid_what_has_changed)
     bytes_free(&mail.bytes);
     listed_free(&l);
 }
+
+/* --- what has changed ------------------------------------------------------------------------- */
+
+/* The table says it too, so that a connector that loses it does not pass by skipping. */
+static bool can_tell_changes(const struct bench *b)
+{
+    bool can = b->c->select_changes && b->c->caps(b->s)->condstore;
+    cr_assert_eq(can, !(b->sub->deviations & NO_CHANGES));
+    return can;
+}
+
+static struct mh_since since_of(const struct mh_opened *o)
+{
+    return (struct mh_since){.uidvalidity = o->uidvalidity,
+                             .uidnext = o->uidnext,
+                             .messages = o->messages,
+                             .highestmodseq = o->highestmodseq,
+                             .messages_known = true};
+}
+
+static bool is_gone(const struct mh_changes *c, uint64_t uid)
+{
+    return c->gone_by == MH_GONE_LISTED       ? mh_uids_has(&c->gone, uid)
+           : c->gone_by == MH_GONE_BY_PRESENT ? !mh_uids_has(&c->present, uid)
+                                              : false;
+}
+
+/* A folder with the messages of struct listed, and how it was before anything changed. */
+struct history {
+    struct listed l;
+    struct mh_opened opened;
+    struct mh_since since;
+    struct mh_changes changes;
+};
+
+static void history_begin(struct bench *b, struct history *h)
+{
+    *h = (struct history){.changes = {.gone_by = MH_GONE_NONE}};
+    listed_make(b, &h->l);
+    ASSERT_OK(b->c->select(b->s, &h->l.m.folder, true, &h->opened, &err));
+    cr_assert_gt(h->opened.highestmodseq, 0u);
+    h->since = since_of(&h->opened);
+}
+
+/* What happened since then; the folder is open afterwards as select() would have it. */
+static void history_ask(struct bench *b, struct history *h)
+{
+    struct mh_opened plain;
+    mh_changes_done(&h->changes);
+    ASSERT_OK(b->c->select_changes(b->s, &h->l.m.folder, &h->since, &h->opened, &h->changes, &err));
+    ASSERT_OK(b->c->select(b->s, &h->l.m.folder, false, &plain, &err));
+    cr_expect_eq(h->opened.uidvalidity, plain.uidvalidity);
+    cr_expect_eq(h->opened.uidnext, plain.uidnext);
+    cr_expect_eq(h->opened.messages, plain.messages);
+    cr_expect_eq(h->opened.highestmodseq, plain.highestmodseq);
+}
+
+static void history_free(struct history *h)
+{
+    mh_changes_done(&h->changes);
+    listed_free(&h->l);
+}
+
+/* MH_ENOSUP, and the folder is open all the same. */
+static void expect_cannot_tell(struct bench *b, struct history *h)
+{
+    struct mh_err why;
+    mh_err_reset(&why);
+    h->opened = (struct mh_opened){0};
+    cr_expect_eq(
+        b->c->select_changes(b->s, &h->l.m.folder, &h->since, &h->opened, &h->changes, &why),
+        MH_ENOSUP);
+    cr_expect_neq(why.text[0], '\0');
+    cr_expect_neq(h->opened.uidvalidity, 0u);
+    cr_expect_eq(h->opened.messages, (uint64_t)LISTED);
+    cr_expect_eq(h->changes.scan.n, 0u);
+    cr_expect_eq(h->changes.gone_by, MH_GONE_NONE);
+    expect_listed(b, &h->l.all, h->l.uids, LISTED, LISTED);
+    mh_changes_done(&h->changes);
+}
+
+CONFORM(changes_are_told_only_where_the_server_can)
+{
+    struct history h = {.changes = {.gone_by = MH_GONE_NONE}};
+    if (can_tell_changes(b) || !b->c->select_changes)
+        return;
+    listed_make(b, &h.l);
+    h.since = (struct mh_since){.uidvalidity = 1, .uidnext = 1, .highestmodseq = 1};
+    expect_cannot_tell(b, &h);
+    history_free(&h);
+}
+
+CONFORM(no_changes_since_now)
+{
+    struct history h;
+    struct made empty;
+    if (!can_tell_changes(b))
+        return;
+    history_begin(b, &h);
+    for (int again = 0; again < 2; again++) {
+        history_ask(b, &h);
+        cr_expect_eq(h.changes.scan.n, 0u);
+        cr_expect_eq(h.changes.gone_by, MH_GONE_NONE);
+        expect_listed(b, &h.l.all, h.l.uids, LISTED, LISTED);
+        h.since = since_of(&h.opened);
+    }
+    make_folder(b->c, b->s, "Empty", MH_ROLE_NONE, &empty);
+    ASSERT_OK(b->c->select(b->s, &empty.folder, false, &h.opened, &err));
+    h.since = since_of(&h.opened);
+    mh_changes_done(&h.changes);
+    ASSERT_OK(b->c->select_changes(b->s, &empty.folder, &h.since, &h.opened, &h.changes, &err));
+    cr_expect_eq(h.changes.scan.n, 0u);
+    cr_expect_eq(h.changes.gone_by, MH_GONE_NONE);
+    made_free(&empty);
+    history_free(&h);
+}
+
+/* Exactly UIDS are listed as changed, each as scan() has it now. */
+static void expect_changed(struct bench *b, const struct mh_changes *c, const uint64_t *uids,
+                           size_t n)
+{
+    struct mh_scan now;
+    ASSERT_OK(mh_scan_init(&now, &err));
+    ASSERT_OK(b->c->scan(b->s, 1, &now, &err));
+    cr_assert_eq(c->scan.n, n, "%zu messages are listed as changed, not %zu", c->scan.n, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct mh_item *got = mh_scan_find(&c->scan, uids[i]);
+        const struct mh_item *want = mh_scan_find(&now, uids[i]);
+        cr_assert_not_null(got, "UID %llu is left out", (unsigned long long)uids[i]);
+        cr_assert_not_null(want);
+        expect_same_item(&c->scan, got, &now, want);
+    }
+    mh_scan_done(&now);
+}
+
+CONFORM(changes_since_then)
+{
+    struct history h;
+    struct verdicts vs;
+    struct mail late[2] = {{.flags = MH_DRAFT, .keywords = "late"}, {.flags = 0}};
+    if (!can_tell_changes(b))
+        return;
+    late[0].bytes = bytes_message(333, 98);
+    late[1].bytes = bytes_message(334, 99);
+    history_begin(b, &h);
+    const uint64_t *uids = h.l.uids;
+    static const size_t gone[] = {0, 10, 11, 12, LISTED - 1};
+    ASSERT_OK(b->c->store_flags(b->s, &uids[40], 2, true, MH_DELETED, "new", &err));
+    ASSERT_OK(b->c->store_flags(b->s, &uids[12], 1, true, MH_DELETED, "new", &err));
+    for (size_t i = 0; i < MH_ARRAY_LEN(gone); i++)
+        b->sub->expunge(&b->ep, &h.l.m.folder, uids[gone[i]]);
+    append_all(b, &h.l.m.folder, late, 2, 4096, &vs);
+    b->sub->expunge(&b->ep, &h.l.m.folder, vs.v[1].uid); /* came and went */
+    uint64_t changed[] = {uids[40], uids[41], vs.v[0].uid};
+    for (int known = 0; known < 2; known++) {
+        h.since.messages_known = known;
+        history_ask(b, &h);
+        expect_changed(b, &h.changes, changed, 3);
+        size_t n_gone = 0;
+        for (size_t i = 0; i < LISTED; i++) {
+            bool went = false;
+            for (size_t k = 0; k < MH_ARRAY_LEN(gone); k++)
+                went |= gone[k] == i;
+            cr_expect_eq(is_gone(&h.changes, uids[i]), went, "message %zu", i);
+            n_gone += is_gone(&h.changes, uids[i]);
+        }
+        cr_expect_eq(n_gone, MH_ARRAY_LEN(gone));
+        cr_expect_not(is_gone(&h.changes, vs.v[0].uid));
+    }
+    h.since = since_of(&h.opened); /* and that was all */
+    history_ask(b, &h);
+    cr_expect_eq(h.changes.scan.n, 0u);
+    cr_expect_eq(h.changes.gone_by, MH_GONE_NONE);
+    verdicts_free(&vs);
+    free_mails(late, 2);
+    history_free(&h);
+}
+
+/* All that was there has gone: nothing is present, and that is said. */
+CONFORM(changes_when_all_are_gone)
+{
+    struct history h;
+    if (!can_tell_changes(b))
+        return;
+    history_begin(b, &h);
+    for (size_t i = 0; i < LISTED; i++)
+        b->sub->expunge(&b->ep, &h.l.m.folder, h.l.uids[i]);
+    history_ask(b, &h);
+    cr_expect_eq(h.changes.scan.n, 0u);
+    cr_expect_eq(h.opened.messages, 0u);
+    for (size_t i = 0; i < LISTED; i++)
+        cr_expect(is_gone(&h.changes, h.l.uids[i]));
+    history_free(&h);
+}
+
+CONFORM(changes_of_another_folder_cannot_be_told)
+{
+    struct history h;
+    struct mh_err why;
+    if (!can_tell_changes(b))
+        return;
+    history_begin(b, &h);
+    struct mh_since was = h.since;
+    h.since.uidvalidity++;
+    expect_cannot_tell(b, &h);
+    h.since.uidvalidity = UINT32_MAX;
+    expect_cannot_tell(b, &h);
+    h.since = was; /* a server that was set back to an older day: what it says now starts anew */
+    h.since.highestmodseq += 1000;
+    expect_cannot_tell(b, &h);
+    h.since.highestmodseq = INT64_MAX;
+    expect_cannot_tell(b, &h);
+    h.since = was;
+    struct mh_folder missing = {.path = (char *)(uintptr_t) "Missing",
+                                .native = (char *)(uintptr_t) "Missing"};
+    mh_err_reset(&why);
+    cr_expect_eq(b->c->select_changes(b->s, &missing, &h.since, &h.opened, &h.changes, &why),
+                 MH_ENOENT);
+    cr_expect_eq(h.changes.scan.n, 0u);
+    history_ask(b, &h); /* the session goes on */
+    cr_expect_eq(h.changes.scan.n, 0u);
+    history_free(&h);
+}
+
+/* Whatever is said of the folder's past, no message is called gone that is there. */
+CONFORM(changes_since_a_past_that_never_was)
+{
+    static const struct {
+        const char *name;
+        uint64_t uidnext, messages, modseq;
+    } rows[] = {
+        {"from the beginning", 1, 0, 1},
+        {"UIDs beyond", UINT32_MAX, LISTED, 0},
+        {"UIDs far beyond", UINT64_MAX, UINT64_MAX, 0},
+        {"no UIDs", 0, 0, 0},
+        {"more messages", 0, LISTED + 7, 1},
+        {"numbers at their ends", 0, UINT64_MAX, 1},
+    };
+    struct history h;
+    if (!can_tell_changes(b))
+        return;
+    history_begin(b, &h);
+    struct mh_since was = h.since;
+    b->sub->expunge(&b->ep, &h.l.m.folder, h.l.uids[5]);
+    for (size_t r = 0; r < MH_ARRAY_LEN(rows); r++) {
+        h.since = was;
+        h.since.uidnext = rows[r].uidnext;
+        h.since.messages = rows[r].messages;
+        if (rows[r].modseq)
+            h.since.highestmodseq = rows[r].modseq;
+        history_ask(b, &h);
+        cr_expect_eq(h.changes.scan.n, rows[r].modseq ? LISTED - 1u : 0u, "%s", rows[r].name);
+        for (size_t i = 0; i < LISTED; i++)
+            if (i != 5)
+                cr_expect_not(is_gone(&h.changes, h.l.uids[i]), "%s: message %zu", rows[r].name, i);
+    }
+    history_free(&h);
+}
+
+/* --- a mirror that lives on changes alone --- */
+
+enum { MIRROR_MAX = 1000 };
+
+struct mirror {
+    uint64_t uid[MIRROR_MAX]; /* ascending */
+    uint8_t flags[MIRROR_MAX];
+    char keywords[MIRROR_MAX][32];
+    size_t n;
+};
+
+static void mirror_drop(struct mirror *m, size_t at)
+{
+    m->n--;
+    memmove(&m->uid[at], &m->uid[at + 1], (m->n - at) * sizeof m->uid[0]);
+    memmove(&m->flags[at], &m->flags[at + 1], (m->n - at) * sizeof m->flags[0]);
+    memmove(&m->keywords[at], &m->keywords[at + 1], (m->n - at) * sizeof m->keywords[0]);
+}
+
+static void mirror_apply(struct mirror *m, const struct mh_changes *c)
+{
+    for (size_t i = m->n; i > 0; i--)
+        if (is_gone(c, m->uid[i - 1]))
+            mirror_drop(m, i - 1);
+    for (size_t i = 0; i < c->scan.n; i++) {
+        const struct mh_item *item = &c->scan.items[i];
+        size_t at = 0;
+        while (at < m->n && m->uid[at] != item->uid)
+            at++;
+        cr_assert_lt(at, (size_t)MIRROR_MAX);
+        if (at == m->n) {
+            cr_assert(m->n == 0 || m->uid[m->n - 1] < item->uid, "an old message comes as new");
+            m->uid[m->n++] = item->uid;
+        }
+        m->flags[at] = item->flags;
+        (void)snprintf(m->keywords[at], sizeof m->keywords[at], "%s",
+                       mh_kwsets_text(c->scan.kwsets, item->kwset));
+    }
+}
+
+static void mirror_check(struct bench *b, const struct mirror *m, unsigned step)
+{
+    struct mh_scan all;
+    ASSERT_OK(mh_scan_init(&all, &err));
+    ASSERT_OK(b->c->scan(b->s, 1, &all, &err));
+    cr_assert_eq(all.n, m->n, "step %u: %zu messages in the mirror, %zu in the folder", step, m->n,
+                 all.n);
+    for (size_t i = 0; i < all.n; i++) {
+        cr_assert_eq(all.items[i].uid, m->uid[i], "step %u", step);
+        cr_assert_eq(all.items[i].flags, m->flags[i], "step %u", step);
+        cr_assert_str_eq(mh_kwsets_text(all.kwsets, all.items[i].kwset), m->keywords[i], "step %u",
+                         step);
+    }
+    mh_scan_done(&all);
+}
+
+static unsigned long long dice;
+
+static size_t roll(size_t n)
+{
+    dice = dice * 6364136223846793005ull + 1442695040888963407ull;
+    return n ? (size_t)(dice >> 33) % n : 0;
+}
+
+/* One thing that users do. */
+static void live_on(struct bench *b, struct history *h, const struct mirror *m)
+{
+    static const char *const words[] = {"", "work", "late work", "$Forwarded"};
+    struct mail mail = {.flags = (uint8_t)roll(32), .keywords = words[roll(4)]};
+    struct mh_opened opened;
+    struct mh_scan all;
+    struct verdicts vs;
+    ASSERT_OK(mh_scan_init(&all, &err));
+    ASSERT_OK(b->c->select(b->s, &h->l.m.folder, true, &opened, &err));
+    ASSERT_OK(b->c->scan(b->s, 1, &all, &err));
+    uint64_t uid = all.n ? all.items[roll(all.n)].uid : 0;
+    size_t what = roll(m->n > MIRROR_MAX / 2 ? 6 : 10);
+    if (what < 2 && uid) {
+        b->sub->expunge(&b->ep, &h->l.m.folder, uid);
+    } else if (what < 6 && uid) {
+        ASSERT_OK(b->c->store_flags(b->s, &uid, 1, roll(2) != 0, mail.flags, mail.keywords, &err));
+    } else {
+        mail.bytes = bytes_message(100 + roll(900), (unsigned)dice);
+        append_all(b, &h->l.m.folder, &mail, 1, 4096, &vs);
+        verdicts_free(&vs);
+        bytes_free(&mail.bytes);
+    }
+    mh_scan_done(&all);
+}
+
+CONFORM(changes_keep_a_mirror_true)
+{
+    static struct mirror m;
+    struct history h;
+    if (!can_tell_changes(b))
+        return;
+    const char *seed = getenv("MH_TEST_SEED");
+    dice = seed ? strtoull(seed, NULL, 10) : (unsigned long long)mh_clock_mono_us();
+    (void)fprintf(stderr, "MH_TEST_SEED=%llu\n", dice);
+    history_begin(b, &h);
+    m.n = 0;
+    h.since =
+        (struct mh_since){.uidvalidity = h.opened.uidvalidity, .uidnext = 1, .highestmodseq = 1};
+    for (unsigned step = 0; step < 150; step++) {
+        for (size_t k = roll(6); k > 0; k--)
+            live_on(b, &h, &m);
+        history_ask(b, &h);
+        mirror_apply(&m, &h.changes);
+        mirror_check(b, &m, step);
+        h.since = since_of(&h.opened);
+        h.since.messages_known = roll(4) != 0;
+    }
+    history_free(&h);
+}
+
+/* --- moving ----------------------------------------------------------------------------------- */
+
+static bool can_move(const struct bench *b)
+{
+    bool can = b->c->move && b->c->caps(b->s)->move;
+    cr_assert_eq(can, !(b->sub->deviations & NO_MOVE));
+    return can;
+}
+
+struct moves {
+    uint64_t uid[LISTED], new_uid[LISTED];
+    size_t n, fail_at; /* the callback fails at this call (1 = first); 0 = never */
+};
+
+static int note_move(void *ctx, uint64_t uid, uint64_t new_uid, struct mh_err *err)
+{
+    struct moves *m = ctx;
+    cr_assert_lt(m->n, (size_t)LISTED);
+    for (size_t i = 0; i < m->n; i++)
+        cr_assert_neq(m->uid[i], uid, "told twice");
+    m->uid[m->n] = uid;
+    m->new_uid[m->n++] = new_uid;
+    return m->n == m->fail_at ? mh_err_set(err, MH_ELATER, "test", "no room for it") : 0;
+}
+
+static uint64_t moved_to(const struct moves *m, uint64_t uid)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (m->uid[i] == uid)
+            return m->new_uid[i];
+    return 0;
+}
+
+static size_t count_messages(struct bench *b, const struct mh_folder *f)
+{
+    struct mh_opened opened;
+    ASSERT_OK(b->c->select(b->s, f, true, &opened, &err));
+    return (size_t)opened.messages;
+}
+
+CONFORM(a_move_is_refused_where_the_server_cannot)
+{
+    struct listed l;
+    struct moves moves = {.n = 0};
+    struct mh_err why;
+    if (can_move(b) || !b->c->move)
+        return;
+    listed_make(b, &l);
+    mh_err_reset(&why);
+    cr_expect_eq(b->c->move(b->s, l.uids, 3, &l.m.folder, note_move, &moves, &why), MH_ENOSUP);
+    cr_expect_eq(moves.n, 0u);
+    expect_listed(b, &l.all, l.uids, LISTED, LISTED);
+    listed_free(&l);
+}
+
+/* Every third goes; all of it arrives, and the octets are the same. */
+CONFORM(moved_messages_keep_what_they_have)
+{
+    struct listed l;
+    struct made to;
+    struct moves moves = {.n = 0};
+    struct verdicts vs;
+    struct mail first = {.flags = 0};
+    uint64_t uids[LISTED];
+    uint64_t rest[LISTED];
+    struct mh_scan after;
+    struct collector got;
+    size_t n = 0;
+    if (!can_move(b))
+        return;
+    first.bytes = bytes_message(77, 7);
+    listed_make(b, &l);
+    make_folder(b->c, b->s, "Elsewhere/deep", MH_ROLE_NONE, &to);
+    append_all(b, &to.folder, &first, 1, 4096, &vs);
+    for (size_t i = 0; i < LISTED; i++)
+        if (i % 3)
+            rest[i - n] = l.uids[i];
+        else
+            uids[n++] = l.uids[i];
+    cr_assert_eq(count_messages(b, &l.m.folder), (size_t)LISTED);
+    ASSERT_OK(b->c->move(b->s, uids, n, &to.folder, note_move, &moves, &err));
+    cr_assert_eq(moves.n, n);
+    cr_expect_eq(count_messages(b, &l.m.folder), LISTED - n);
+    ASSERT_OK(mh_scan_init(&after, &err));
+    ASSERT_OK(b->c->scan_uids(b->s, uids, n, &after, &err));
+    cr_expect_eq(after.n, 0u, "%zu have stayed", after.n);
+    mh_scan_done(&after);
+    expect_listed(b, &l.all, rest, LISTED - n, LISTED - n);
+    scan_folder(b->c, b->s, &to.folder, &after);
+    cr_assert_eq(after.n, n + 1);
+    cr_expect_not_null(mh_scan_find(&after, vs.v[0].uid), "what was there before is gone");
+    const struct mh_item **items = item_list(&after);
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, items, after.n, &got.sink, &err));
+    for (size_t i = 0; i < LISTED; i += 3) {
+        const struct mh_item *was = &l.all.items[i];
+        const struct mh_item *is = mh_scan_find(&after, moved_to(&moves, was->uid));
+        cr_assert_not_null(is, "message %zu has not arrived", i);
+        cr_expect_neq(is->uid, vs.v[0].uid);
+        struct mh_item same = *is;
+        same.uid = was->uid;
+        same.modseq = was->modseq;
+        expect_same_item(&after, &same, &l.all, was);
+        cr_expect_eq(is->object_id, was->object_id);
+        cr_expect_eq(is->object_id != 0, b->c->caps(b->s)->object_id);
+        struct bytes want = bytes_message(100 + 37 * i, (unsigned)i);
+        const struct got *g = &got.v[is - after.items];
+        cr_expect(g->bytes.len == want.len && memcmp(g->bytes.data, want.data, want.len) == 0,
+                  "message %zu came with other octets", i);
+        bytes_free(&want);
+    }
+    collector_free(&got);
+    free(items);
+    mh_scan_done(&after);
+    verdicts_free(&vs);
+    bytes_free(&first.bytes);
+    made_free(&to);
+    listed_free(&l);
+}
+
+CONFORM(moving_what_is_not_there)
+{
+    struct listed l;
+    struct made to;
+    struct moves moves = {.n = 0};
+    uint64_t beyond[3];
+    if (!can_move(b))
+        return;
+    listed_make(b, &l);
+    make_folder(b->c, b->s, "Elsewhere", MH_ROLE_NONE, &to);
+    uids_to_come(b, &l, beyond);
+    cr_assert_eq(count_messages(b, &l.m.folder), (size_t)LISTED);
+    ASSERT_OK(b->c->move(b->s, NULL, 0, &to.folder, note_move, &moves, &err));
+    ASSERT_OK(b->c->move(b->s, beyond, 3, &to.folder, note_move, &moves, &err));
+    b->sub->expunge(&b->ep, &l.m.folder, l.uids[0]);
+    b->sub->expunge(&b->ep, &l.m.folder, l.uids[2]);
+    ASSERT_OK(b->c->move(b->s, &l.uids[0], 1, &to.folder, note_move, &moves, &err));
+    cr_expect_eq(moves.n, 0u);
+    uint64_t uids[] = {l.uids[0], l.uids[1], l.uids[2], l.uids[3], beyond[0], beyond[2]};
+    ASSERT_OK(b->c->move(b->s, uids, 6, &to.folder, note_move, &moves, &err));
+    cr_assert_eq(moves.n, 2u);
+    cr_expect_neq(moved_to(&moves, l.uids[1]), 0u);
+    cr_expect_neq(moved_to(&moves, l.uids[3]), 0u);
+    ASSERT_OK(b->c->move(b->s, uids, 6, &to.folder, note_move, &moves, &err)); /* once more */
+    cr_expect_eq(moves.n, 2u);
+    cr_expect_eq(count_messages(b, &to.folder), 2u);
+    cr_expect_eq(count_messages(b, &l.m.folder), LISTED - 4u);
+    made_free(&to);
+    listed_free(&l);
+}
+
+CONFORM(moving_to_odd_places)
+{
+    struct listed l;
+    struct made to;
+    struct moves moves = {.n = 0};
+    struct mh_err why;
+    struct mh_folder missing = {.path = (char *)(uintptr_t) "Missing",
+                                .native = (char *)(uintptr_t) "Missing"};
+    if (!can_move(b))
+        return;
+    listed_make(b, &l);
+    make_folder(b->c, b->s, "Elsewhere", MH_ROLE_NONE, &to);
+    cr_assert_eq(count_messages(b, &l.m.folder), (size_t)LISTED);
+    mh_err_reset(&why);
+    cr_expect_eq(b->c->move(b->s, l.uids, LISTED, &missing, note_move, &moves, &why), MH_ENOENT);
+    cr_expect_neq(why.text[0], '\0');
+    cr_expect_eq(moves.n, 0u);
+    expect_listed(b, &l.all, l.uids, LISTED, LISTED);
+    /* Into the folder it lies in: refused or done, but nothing is lost or doubled. */
+    (void)!b->c->move(b->s, &l.uids[4], 3, &l.m.folder, note_move, &moves, &why);
+    cr_expect_eq(count_messages(b, &l.m.folder), (size_t)LISTED);
+    /* The caller gives up in the middle: each message lies in one of the two. */
+    moves = (struct moves){.fail_at = 5};
+    cr_expect_eq(b->c->move(b->s, &l.uids[10], 20, &to.folder, note_move, &moves, &why), MH_ELATER);
+    cr_expect_str_eq(why.text, "no room for it");
+    cr_expect_eq(moves.n, 5u);
+    cr_expect_eq(count_messages(b, &l.m.folder) + count_messages(b, &to.folder), (size_t)LISTED);
+    made_free(&to);
+    listed_free(&l);
+}
+
+/* A move is a going here and a coming there. */
+CONFORM(moves_are_changes_on_both_sides)
+{
+    struct history h;
+    struct made to;
+    struct moves moves = {.n = 0};
+    struct mh_opened before;
+    struct mh_opened after;
+    struct mh_changes there = {.gone_by = MH_GONE_NONE};
+    if (!can_move(b) || !can_tell_changes(b))
+        return;
+    history_begin(b, &h);
+    make_folder(b->c, b->s, "Elsewhere", MH_ROLE_NONE, &to);
+    ASSERT_OK(b->c->select(b->s, &to.folder, false, &before, &err));
+    ASSERT_OK(b->c->select(b->s, &h.l.m.folder, true, &after, &err));
+    ASSERT_OK(b->c->move(b->s, &h.l.uids[20], 10, &to.folder, note_move, &moves, &err));
+    history_ask(b, &h);
+    cr_expect_eq(h.changes.scan.n, 0u);
+    for (size_t i = 0; i < LISTED; i++)
+        cr_expect_eq(is_gone(&h.changes, h.l.uids[i]), i >= 20 && i < 30, "message %zu", i);
+    struct mh_since since = since_of(&before);
+    ASSERT_OK(b->c->select_changes(b->s, &to.folder, &since, &after, &there, &err));
+    expect_changed(b, &there, moves.new_uid, 10);
+    cr_expect_eq(there.gone_by, MH_GONE_NONE);
+    mh_changes_done(&there);
+    made_free(&to);
+    history_free(&h);
+}
+
+/* --- renaming --------------------------------------------------------------------------------- */
+
+static bool can_rename(const struct bench *b)
+{
+    bool can = b->c->rename && b->c->caps(b->s)->rename;
+    cr_assert_eq(can, !(b->sub->deviations & NO_RENAME));
+    return can;
+}
+
+/* A folder with one message of that NUMBER. */
+static void make_with_mail(struct bench *b, const char *path, unsigned number, struct made *out)
+{
+    struct mail m = {.bytes = bytes_message(200, number)};
+    struct verdicts vs;
+    make_folder(b->c, b->s, path, MH_ROLE_NONE, out);
+    append_all(b, &out->folder, &m, 1, 4096, &vs);
+    verdicts_free(&vs);
+    bytes_free(&m.bytes);
+}
+
+/* PATH is listed once, can be opened, and holds that one message. */
+static const struct mh_folder *expect_folder(struct bench *b, const struct mh_folders *l,
+                                             const char *path, unsigned number)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += strcmp(l->v[i].path, path) == 0;
+    cr_assert_eq(n, 1u, "%s is listed %zu times", path, n);
+    const struct mh_folder *f = mh_folders_find(l, path);
+    struct bytes want = bytes_message(200, number);
+    struct mh_scan scan;
+    struct collector got;
+    scan_folder(b->c, b->s, f, &scan);
+    cr_assert_eq(scan.n, 1u, "%s: %zu messages", path, scan.n);
+    const struct mh_item *item = &scan.items[0];
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, &item, 1, &got.sink, &err));
+    cr_expect(got.v[0].bytes.len == want.len &&
+                  memcmp(got.v[0].bytes.data, want.data, want.len) == 0,
+              "%s has another's mail", path);
+    collector_free(&got);
+    mh_scan_done(&scan);
+    bytes_free(&want);
+    return f;
+}
+
+static int rename_folder(struct bench *b, struct made *m, const char *path, struct mh_err *err)
+{
+    struct made now = {.folder = {.role = m->folder.role}};
+    int rc = b->c->rename(b->s, &m->folder, path, &now.folder.path, &now.folder.native, err);
+    if (rc < 0)
+        return rc;
+    made_free(m);
+    *m = now;
+    return 0;
+}
+
+CONFORM(a_rename_is_refused_where_the_server_cannot)
+{
+    struct made m;
+    struct mh_folders l = MH_FOLDERS_INIT;
+    struct mh_err why;
+    if (can_rename(b) || !b->c->rename)
+        return;
+    make_with_mail(b, "Old", 1, &m);
+    mh_err_reset(&why);
+    cr_expect_eq(rename_folder(b, &m, "New", &why), MH_ENOSUP);
+    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    (void)expect_folder(b, &l, "Old", 1);
+    cr_expect_null(mh_folders_find(&l, "New"));
+    mh_folders_done(&l);
+    made_free(&m);
+}
+
+CONFORM(a_renamed_folder_takes_all_along)
+{
+    static const struct {
+        const char *before, *after;
+    } rows[] = {
+        {"Work", "Jobs/2020/Work %41"},
+        {"Work/a", "Jobs/2020/Work %41/a"},
+        {"Work/a/b", "Jobs/2020/Work %41/a/b"},
+        {"Workshop", "Workshop"},
+        {"Work.x", "Work.x"},
+        {"Other/Work", "Other/Work"},
+    };
+    enum { N = MH_ARRAY_LEN(rows) };
+    struct made m[N];
+    uint64_t ids[N];
+    struct mh_folders l = MH_FOLDERS_INIT;
+    if (!can_rename(b))
+        return;
+    for (unsigned i = 0; i < N; i++)
+        make_with_mail(b, rows[i].before, i, &m[i]);
+    ASSERT_OK(b->c->subscribe(b->s, &m[0].folder, &err));
+    ASSERT_OK(b->c->subscribe(b->s, &m[2].folder, &err));
+    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    for (size_t i = 0; i < N; i++)
+        ids[i] = mh_folders_find(&l, rows[i].before)->object_id;
+    mh_folders_done(&l);
+    ASSERT_OK(rename_folder(b, &m[0], rows[0].after, &err));
+    cr_expect_str_eq(m[0].folder.path, rows[0].after);
+    for (int again = 0; again < 2; again++) {
+        l = (struct mh_folders)MH_FOLDERS_INIT;
+        ASSERT_OK(b->c->list(b->s, true, &l, &err));
+        for (unsigned i = 0; i < N; i++) {
+            const struct mh_folder *f = expect_folder(b, &l, rows[i].after, i);
+            cr_expect_eq((f->attrs & MH_FOLDER_SUBSCRIBED) != 0, i == 0 || i == 2, "%s", f->path);
+            cr_expect_eq(f->object_id, ids[i], "%s", f->path);
+            cr_expect_eq(f->object_id != 0, b->c->caps(b->s)->object_id);
+            if (strcmp(rows[i].before, rows[i].after) != 0)
+                cr_expect_null(mh_folders_find(&l, rows[i].before), "%s is still there",
+                               rows[i].before);
+        }
+        cr_expect_str_eq(mh_folders_find(&l, rows[0].after)->native, m[0].folder.native);
+        cr_expect_not_null(mh_folders_find(&l, "Jobs/2020"), "parents are made");
+        mh_folders_done(&l);
+        reopen(b);
+    }
+    for (size_t i = 0; i < N; i++)
+        made_free(&m[i]);
+}
+
+CONFORM(renames_that_cannot_be)
+{
+    static const struct {
+        const char *name, *from, *to;
+        int code; /* 0: any error */
+    } rows[] = {
+        {"onto another", "A", "B", MH_EEXIST},
+        {"onto a folder below another", "A", "B/x", MH_EEXIST},
+        {"onto the inbox", "A", "INBOX", MH_EEXIST},
+        {"onto itself", "A", "A", 0},
+        {"below itself", "A", "A/x", 0},
+        {"deep below itself", "A", "A/new/x", 0},
+        {"the inbox", "INBOX", "New", 0},
+        {"to nothing", "A", "", 0},
+    };
+    static const char *const paths[] = {"INBOX", "A", "A/x", "B", "B/x"};
+    enum { N = MH_ARRAY_LEN(paths) };
+    struct made m[N];
+    struct mh_folders l = MH_FOLDERS_INIT;
+    if (!can_rename(b))
+        return;
+    for (unsigned i = 0; i < N; i++)
+        make_with_mail(b, paths[i], i, &m[i]);
+    for (size_t r = 0; r < MH_ARRAY_LEN(rows); r++) {
+        struct mh_err why;
+        struct made *from = &m[strcmp(rows[r].from, "A") == 0 ? 1 : 0];
+        mh_err_reset(&why);
+        int rc = rename_folder(b, from, rows[r].to, &why);
+        cr_expect(rows[r].code ? rc == rows[r].code : rc < 0, "%s: %s", rows[r].name,
+                  mh_code_name(rc));
+        cr_expect_neq(why.text[0], '\0', "%s", rows[r].name);
+        l = (struct mh_folders)MH_FOLDERS_INIT;
+        ASSERT_OK(b->c->list(b->s, true, &l, &err));
+        cr_expect_eq(l.n, (size_t)N, "%s: %zu folders", rows[r].name, l.n);
+        for (unsigned i = 0; i < N; i++)
+            (void)expect_folder(b, &l, paths[i], i);
+        mh_folders_done(&l);
+    }
+    struct made gone = {.folder = {.path = mh_strdup("Gone"), .native = mh_strdup("Gone")}};
+    struct mh_err why;
+    mh_err_reset(&why);
+    cr_expect_eq(rename_folder(b, &gone, "New", &why), MH_ENOENT);
+    made_free(&gone);
+    /* What stands in the way may go out of the way. */
+    ASSERT_OK(rename_folder(b, &m[3], "C", &err));
+    ASSERT_OK(rename_folder(b, &m[1], "B", &err));
+    l = (struct mh_folders)MH_FOLDERS_INIT;
+    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    (void)expect_folder(b, &l, "B", 1);
+    (void)expect_folder(b, &l, "B/x", 2);
+    (void)expect_folder(b, &l, "C", 3);
+    (void)expect_folder(b, &l, "C/x", 4);
+    mh_folders_done(&l);
+    for (size_t i = 0; i < N; i++)
+        made_free(&m[i]);
+}
+
+/* To each odd name, below another folder, and from there to the next. */
+CONFORM(renames_to_hostile_names)
+{
+    struct made m;
+    if (!can_rename(b))
+        return;
+    make_with_mail(b, "Start", 5, &m);
+    for (size_t i = 0; i < MH_ARRAY_LEN(hostile); i++) {
+        struct mh_buf path = MH_BUF_INIT;
+        struct mh_folders l = MH_FOLDERS_INIT;
+        char *planned = NULL;
+        char *native = NULL;
+        mh_buf_adds(&path, "Top.1/");
+        mh_path_add_component(&path, hostile[i].raw, hostile[i].len);
+        ASSERT_OK(b->c->plan_name(b->s, mh_buf_str(&path), &planned, &native, &err));
+        ASSERT_OK(rename_folder(b, &m, mh_buf_str(&path), &err));
+        cr_expect_str_eq(m.folder.path, planned, "%s", hostile[i].name);
+        cr_expect_str_eq(m.folder.native, native, "%s", hostile[i].name);
+        ASSERT_OK(b->c->list(b->s, true, &l, &err));
+        (void)expect_folder(b, &l, planned, 5);
+        cr_expect_null(mh_folders_find(&l, "Start"));
+        mh_folders_done(&l);
+        mh_free(planned);
+        mh_free(native);
+        mh_buf_done(&path);
+    }
+    made_free(&m);
+}
+
+/* --- several folders, several verdicts --------------------------------------------------------- */
 
 CONFORM(two_folders_in_one_session)
 {
@@ -1384,6 +2207,46 @@ static int list_one(struct bench *b, struct mh_session *s, uint64_t uid, struct 
     return rc;
 }
 
+static int note_nothing(void *ctx, uint64_t uid, uint64_t new_uid, struct mh_err *err)
+{
+    (void)ctx, (void)uid, (void)new_uid, (void)err;
+    return 0;
+}
+
+/* What only some can; UID lies in F. */
+static int change_things(struct bench *b, struct mh_session *s, const struct mh_folder *f,
+                         uint64_t uid, struct mh_err *err)
+{
+    static unsigned number; /* each rename to a name of its own */
+    struct mh_changes changes = {.gone_by = MH_GONE_NONE};
+    struct mh_opened opened = {0};
+    struct made to = {.folder = {.path = NULL}};
+    char name[32];
+    int rc = b->c->select(s, f, true, &opened, err);
+    struct mh_since since = {.uidvalidity = opened.uidvalidity, .uidnext = 1, .highestmodseq = 1};
+    if (rc == 0 && !(b->sub->deviations & NO_CHANGES))
+        rc = b->c->select_changes(s, f, &since, &opened, &changes, err);
+    mh_changes_done(&changes);
+    if (rc < 0)
+        return rc;
+    rc = b->c->create(s, "A/Other", MH_ROLE_NONE, &to.folder.path, &to.folder.native, err);
+    if (rc < 0)
+        return rc;
+    if (!(b->sub->deviations & NO_MOVE)) {
+        rc = b->c->select(s, f, true, &opened, err);
+        if (rc == 0)
+            rc = b->c->move(s, &uid, 1, &to.folder, note_nothing, NULL, err);
+    }
+    made_free(&to);
+    if (rc < 0 || (b->sub->deviations & NO_RENAME))
+        return rc;
+    (void)snprintf(name, sizeof name, "A/New/%u", number++);
+    rc = b->c->rename(s, f, name, &to.folder.path, &to.folder.native, err);
+    if (rc == 0)
+        made_free(&to);
+    return rc;
+}
+
 /* Everything once; the first error ends it. */
 static int everything(struct bench *b, struct mh_err *err)
 {
@@ -1429,6 +2292,8 @@ static int everything(struct bench *b, struct mh_err *err)
         rc = b->c->store_flags(s, &uid, 1, true, MH_FLAGGED, "three", err);
     if (rc == 0 && item)
         rc = b->c->fetch(s, &item, 1, &got.sink, err);
+    if (rc == 0 && item)
+        rc = change_things(b, s, &f, uid, err);
     if (is_open)
         b->c->close(s);
     if (is_made) {

@@ -14,7 +14,7 @@
 #include "engine/engine.h"
 #include "rig.h"
 
-#define HAUL_MAILBOXES_MAX 4
+#define HAUL_MAILBOXES_MAX 32
 #define HAUL_SCHEDS_MAX    2
 
 /* --- a connector that misbehaves on request ---------------------------------------------------- */
@@ -505,6 +505,9 @@ static inline void counts_equal(const char *what, const struct mh_counts *a,
     cr_expect_eq(a->found, b->found, "%s: found", what);
     cr_expect_eq(a->copied, b->copied, "%s: copied", what);
     cr_expect_eq(a->adopted, b->adopted, "%s: adopted", what);
+    cr_expect_eq(a->adopted_exact, b->adopted_exact, "%s: adopted_exact", what);
+    cr_expect_eq(a->adopted_canonical, b->adopted_canonical, "%s: adopted_canonical", what);
+    cr_expect_eq(a->adopted_fingerprint, b->adopted_fingerprint, "%s: adopted_fingerprint", what);
     cr_expect_eq(a->unchanged, b->unchanged, "%s: unchanged", what);
     cr_expect_eq(a->skipped, b->skipped, "%s: skipped", what);
     cr_expect_eq(a->failed, b->failed, "%s: failed", what);
@@ -519,6 +522,9 @@ static inline void counts_sum(struct mh_counts *to, const struct mh_counts *c)
     to->found += c->found;
     to->copied += c->copied;
     to->adopted += c->adopted;
+    to->adopted_exact += c->adopted_exact;
+    to->adopted_canonical += c->adopted_canonical;
+    to->adopted_fingerprint += c->adopted_fingerprint;
     to->unchanged += c->unchanged;
     to->skipped += c->skipped;
     to->failed += c->failed;

@@ -34,13 +34,16 @@ static void rig_task(void *arg)
     r->body(r);
 }
 
-/* Runs BODY in a task. All slabs must be back afterwards (mh_pool_free() asserts it). */
-static inline void rig_run(void (*body)(struct rig *r), void *ctx)
+/* Runs BODY in a task, under a virtual clock if START_MS is not negative. All slabs must be back afterwards
+ * (mh_pool_free() asserts it). */
+static inline void rig_run_at(int64_t start_ms, void (*body)(struct rig *r), void *ctx)
 {
     struct rig r = {.dir = "/tmp/mh-conform-XXXXXX", .body = body, .ctx = ctx};
     struct mh_err err;
     cr_assert_not_null(mkdtemp(r.dir));
     cr_assert_eq(mh_sched_new(NULL, &r.sched, &err), 0);
+    if (start_ms >= 0)
+        mh_sched_set_virtual(r.sched, start_ms);
     cr_assert_eq(mh_pool_new(RIG_POOL_BYTES, &r.pool, &err), 0);
     r.env = (struct mh_env){.pool = r.pool, .timeout_ms = 60000};
     cr_assert_eq(mh_task_spawn(r.sched, "test", rig_task, &r, NULL, &err), 0);
@@ -55,6 +58,17 @@ static inline void rig_run(void (*body)(struct rig *r), void *ctx)
     char *command = mh_asprintf("chmod -R u+rwX '%s'; rm -rf '%s'", r.dir, r.dir);
     cr_assert_eq(system(command), 0);
     mh_free(command);
+}
+
+static inline void rig_run(void (*body)(struct rig *r), void *ctx)
+{
+    rig_run_at(-1, body, ctx);
+}
+
+/* Waiting takes no time. */
+static inline void rig_run_virtual(void (*body)(struct rig *r), void *ctx)
+{
+    rig_run_at(1000000, body, ctx);
 }
 
 /* ASSERT_OK(call with &err): the error's text is in the failure. */

@@ -96,7 +96,7 @@ struct client {
     unsigned port;
     const char *url_rest; /* behind the port */
     const char *password;
-    const char *ops; /* what to do once it is open: words, see run_ops() */
+    const char *ops;       /* what to do once it is open: words, see run_ops() */
     more_ops_fn *more_ops; /* NULL: none */
     int64_t timeout_ms;
     struct mh_pool *pool;

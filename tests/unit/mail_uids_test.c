@@ -22,7 +22,10 @@ static const struct {
     {"overlaps", {{1, 5}, {3, 8}, {2, 2}, {7, 7}}, {{1, 8}}, 8},
     {"inside the last one", {{1, 9}, {3, 4}, {12, 12}}, {{1, 9}, {12, 12}}, 10},
     {"turned round", {{9, 4}}, {{4, 9}}, 6},
-    {"the last there is", {{UINT64_MAX, UINT64_MAX}, {5, 5}}, {{5, 5}, {UINT64_MAX, UINT64_MAX}}, 2},
+    {"the last there is",
+     {{UINT64_MAX, UINT64_MAX}, {5, 5}},
+     {{5, 5}, {UINT64_MAX, UINT64_MAX}},
+     2},
     {"all there is", {{1, UINT64_MAX}, {9, 9}}, {{1, UINT64_MAX}}, UINT64_MAX},
 };
 

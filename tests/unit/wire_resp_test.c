@@ -136,6 +136,10 @@ static const struct dialogue data_dialogues[] = {
       "UNTAGGED ESEARCH (TAG \"A1\") UID ALL 1:3,5 COUNT 4\n"),
     D("vanished", "* VANISHED (EARLIER) 300:310,405\r\n* VANISHED 7\r\n",
       "UNTAGGED VANISHED (EARLIER) 300:310,405\nUNTAGGED VANISHED 7\n"),
+    D("vanished, nothing in it", "* VANISHED (EARLIER)\r\n* VANISHED\r\n",
+      "UNTAGGED VANISHED (EARLIER)\nUNTAGGED VANISHED\n"),
+    D("status with a mailbox id", "* STATUS A (MESSAGES 3 MAILBOXID (F22) UIDNEXT 9)\r\n",
+      "UNTAGGED STATUS A (MESSAGES 3 MAILBOXID (F22) UIDNEXT 9)\n"),
     D("thread", "* THREAD (2)(3 6 (4 23)(44 7 96))\r\n",
       "UNTAGGED THREAD (2) (3 6 (4 23) (44 7 96))\n"),
     D("namespace", "* NAMESPACE ((\"\" \"/\")) NIL ((\"~\" \"/\"))\r\n",
@@ -183,7 +187,22 @@ static const struct dialogue fetch_dialogues[] = {
       "ENVELOPE (NIL \"s\" ((\"n\" NIL \"m\" \"h\"))) BODY (\"TEXT\" \"PLAIN\" NIL) UID 9 X-NIL "
       "NIL "
       "BINARY.SIZE[1] 42)\r\n",
-      "FETCH 5 uid=9\n"),
+      "FETCH 5 uid=9 gm=1278455344230334865\n"),
+    D("Gmail's id",
+      "* 5 FETCH (UID 9 X-GM-MSGID 18446744073709551615)\r\n"
+      "* 6 FETCH (x-gm-msgid 0 X-GM-THRID 7)\r\n",
+      "FETCH 5 uid=9 gm=18446744073709551615\nFETCH 6 uid=0 gm=0\n"),
+    D("Gmail's id in forms that it does not have: left out",
+      "* 5 FETCH (X-GM-MSGID 18446744073709551616 UID 1)\r\n* 5 FETCH (X-GM-MSGID -1 UID 2)\r\n"
+      "* 5 FETCH (X-GM-MSGID NIL UID 3)\r\n* 5 FETCH (X-GM-MSGID \"7\" UID 4)\r\n"
+      "* 5 FETCH (X-GM-MSGID (7 (8)) UID 5)\r\n* 5 FETCH (X-GM-MSGID {1}\r\n7 UID 6)\r\n",
+      "FETCH 5 uid=1\nFETCH 5 uid=2\nFETCH 5 uid=3\nFETCH 5 uid=4\nFETCH 5 uid=5\nFETCH 5 uid=6\n"),
+    D("Gmail's id without a value", "* 5 FETCH (UID 9 X-GM-MSGID)\r\n", "ERROR mailbox\n"),
+    D("email id: nil, empty, two words",
+      "* 5 FETCH (EMAILID NIL UID 1)\r\n* 5 FETCH (EMAILID () UID 2)\r\n"
+      "* 5 FETCH (EMAILID (M1 M2) UID 3)\r\n",
+      "FETCH 5 uid=1\nFETCH 5 uid=2 email=<>\nFETCH 5 uid=3 email=<M1 M2>\n"),
+    D("email id with a list in it", "* 5 FETCH (EMAILID ((M1)) UID 3)\r\n", "ERROR mailbox\n"),
     D("unknown item with literals",
       "* 5 FETCH (X-A {3}\r\n))) X-B ({2}\r\n\"( \"x\") UID 3 X-C ~{1}\r\n\")\r\n",
       "FETCH 5 uid=3\n"),

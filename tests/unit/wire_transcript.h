@@ -125,6 +125,8 @@ static inline void transcript_fetch(struct transcript *t, const struct mh_fetch 
     if (f->has_modseq)
         mh_buf_addf(&t->out, " modseq=%llu", (unsigned long long)f->modseq);
     transcript_text(t, "email", f->email_id, f->email_id_len);
+    if (f->has_gm_id)
+        mh_buf_addf(&t->out, " gm=%llu", (unsigned long long)f->gm_id);
     transcript_text(t, "section", f->section, f->section_len);
     if (f->had_body)
         mh_buf_addf(&t->out, " octets=%llu", (unsigned long long)f->octets);

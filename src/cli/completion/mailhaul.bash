@@ -4,7 +4,7 @@ _mailhaul() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local commands="copy init check map run status verify"
     local options="--source-password-file --target-password-file --source-password-command
-        --target-password-command --users --project --state --dry-run --pilot --wave --memory --bwlimit
+        --target-password-command --users --project --state --dry-run --pilot --wave --deep --sample --fresh --memory --bwlimit
         --connections --per-mailbox --compress --timeout --json --quiet --verbose --trace --color --help
         --version"
     case $prev in
@@ -12,7 +12,7 @@ _mailhaul() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return ;;
     --color | --compress) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$cur"); return ;;
-    --memory | --bwlimit | --connections | --per-mailbox | --timeout | --pilot | --wave | --*-password-command)
+    --memory | --bwlimit | --connections | --per-mailbox | --timeout | --pilot | --wave | --sample | --*-password-command)
         return ;;
     esac
     if [[ $cur == -* ]]; then

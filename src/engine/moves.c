@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What is gone from one folder: moved to another, or deleted.
+ *
+ * When all folders are surveyed, the rows of what is gone become the job's movables. A message that is new in a folder and
+ * is the same as one of them (the server's own name for it, else size and date, proved by digest) has moved: it is moved at
+ * the target too, without its bytes. What is left at the end was deleted: it stays at the target, or goes to
+ * the quarantine folder, by policy; never anything that mailhaul did not put there, never by EXPUNGE of others' mail.
+ *
+ * A move that was made and not written down (a kill in between) is found again by content, as any other message.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/engine_priv.h"
+
+#define QUARANTINE_ROOT "mailhaul-removed"
+
+/* Folders of which more vanish at once than are left, and at least so many: a list that cannot be trusted. */
+enum { LOST_SUSPICIOUS = 4 };
+
+struct movable {
+    struct mh_state_item row;
+    const struct mh_state_folder *from; /* borrowed: a pass's or the job's row; where it lay */
+    struct mh_counts *counts;           /* borrowed: the folder's */
+    bool is_taken;                      /* moved, or given up */
+};
+
+/* --- folders that are gone ---------------------------------------------------------------------------- */
+
+/* It has a line of its own in the results, so that these add up. */
+static int add_result(struct job *job, struct lost_folder *lost, struct mh_err *err)
+{
+    struct mh_folder_result *fr = &job->res->folders[job->res->n_folders++];
+    fr->source = mh_strdup(lost->row->src_path);
+    fr->target = mh_strdup(lost->row->dst_path);
+    fr->why = "deleted-at-source";
+    lost->res = fr;
+    return fr->source && fr->target ? MH_OK : mh_err_nomem(err);
+}
+
+static int load_lost(struct job *job, struct lost_folder *lost, struct mh_err *err)
+{
+    struct mh_state_items rows = {0};
+    int code = job_load_items(job, lost->row->id, NULL, &rows, err);
+    for (size_t i = 0; code == MH_OK && i < rows.n; i++) {
+        struct gone_list *l = &lost->gone;
+        if (rows.v[i].gone != MH_GONE_NOT)
+            continue;
+        if (!mh_grow(l->v, l->cap, l->n + 1))
+            code = mh_err_nomem(err);
+        else
+            l->v[l->n++] = (struct gone){.row = rows.v[i]};
+    }
+    mh_state_items_done(&rows);
+    return code;
+}
+
+int moves_find_lost(struct job *job, struct mh_err *err)
+{
+    size_t n = 0;
+    int code = MH_OK;
+    job->lost = mh_zalloc(MH_MAX(job->rows.n, (size_t)1) * sizeof *job->lost);
+    if (!job->lost)
+        return mh_err_nomem(err);
+    for (size_t i = 0; i < job->rows.n; i++) {
+        struct mh_state_folder *row = &job->rows.v[i];
+        /* 0: settled by an earlier run */
+        if (row->src_uidvalidity != 0 && !mh_folders_find(&job->src_folders, row->src_path))
+            job->lost[n++].row = row;
+    }
+    if (n >= LOST_SUSPICIOUS && n > job->rows.n / 2) {
+        result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, "", 0, "folder",
+                    "not-believed",
+                    "most folders are missing from the source's list: what was in them is left as it is");
+        return MH_OK;
+    }
+    job->n_lost = n;
+    for (size_t i = 0; code == MH_OK && i < n; i++) {
+        code = add_result(job, &job->lost[i], err);
+        if (code == MH_OK)
+            code = load_lost(job, &job->lost[i], err);
+    }
+    return code;
+}
+
+/* --- the index ------------------------------------------------------------------------------------------ */
+
+static int64_t date_key(const struct mh_date *d)
+{
+    return d->is_set ? d->unix_s : INT64_MIN;
+}
+
+static int order_likeness(uint64_t size, int64_t date, const struct movable *m)
+{
+    int64_t other = date_key(&m->row.date);
+    if (size != m->row.size)
+        return size < m->row.size ? -1 : 1;
+    return date < other ? -1 : date > other;
+}
+
+static int order_movables(const void *a, const void *b)
+{
+    const struct movable *x = a;
+    const struct movable *y = b;
+    int c = order_likeness(x->row.size, date_key(&x->row.date), y);
+    if (c != 0)
+        return c;
+    if (x->from != y->from)
+        return x->from->id < y->from->id ? -1 : 1;
+    return x->row.src_uid < y->row.src_uid ? -1 : x->row.src_uid > y->row.src_uid;
+}
+
+static void add_all(struct job *job, const struct gone_list *l, const struct mh_state_folder *from,
+                    struct mh_counts *counts)
+{
+    for (size_t i = 0; i < l->n; i++)
+        job->movable[job->n_movable++] =
+            (struct movable){.row = l->v[i].row, .from = from, .counts = counts};
+}
+
+/* They are the job's now. */
+static void take_gone(struct job *job, struct pass *pass)
+{
+    add_all(job, &pass->gone, &pass->row, &pass->res->counts);
+    pass->n_gone += pass->gone.n;
+    pass->gone.n = 0;
+}
+
+int moves_index(struct job *job, struct mh_err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < job->n_passes; i++)
+        n += job->passes[i].gone.n;
+    for (size_t i = 0; i < job->n_lost; i++)
+        n += job->lost[i].gone.n;
+    job->movable = mh_alloc(MH_MAX(n, (size_t)1) * sizeof *job->movable);
+    if (!job->movable)
+        return mh_err_nomem(err);
+    for (size_t i = 0; i < job->n_passes; i++) {
+        struct pass *p = &job->passes[i];
+        take_gone(job, p);
+        p->gone_is_indexed = p->is_surveyed;
+    }
+    for (size_t i = 0; i < job->n_lost; i++)
+        add_all(job, &job->lost[i].gone, job->lost[i].row, &job->lost[i].res->counts);
+    qsort(job->movable, job->n_movable, sizeof *job->movable, order_movables);
+    return MH_OK;
+}
+
+void moves_done(struct job *job)
+{
+    for (size_t i = 0; i < job->n_lost; i++)
+        mh_free(job->lost[i].gone.v);
+    mh_free(mh_take(job->lost));
+    mh_free(mh_take(job->movable));
+    job->n_lost = job->n_movable = 0;
+}
+
+/* --- which have moved ------------------------------------------------------------------------------------- */
+
+/* A message that is new in the pass's folder, and what it was in another. */
+struct move {
+    uint32_t todo;
+    struct movable *was; /* NULL: looked like one, is none */
+    uint64_t new_uid;
+};
+
+struct moves {
+    struct move *v; /* owned */
+    size_t n;
+};
+
+/* The first movable of this size and date. */
+static size_t find_like(const struct job *job, uint64_t size, int64_t date)
+{
+    size_t lo = 0;
+    size_t hi = job->n_movable;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (order_likeness(size, date, &job->movable[mid]) > 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+enum proof { PROOF_NAME, PROOF_DIGEST, PROOF_NONE };
+
+static bool proves(const struct movable *m, const struct mh_item *item,
+                   const struct mh_digest *digest, enum proof proof)
+{
+    if (proof == PROOF_NAME)
+        return item->object_id != 0 && item->object_id == m->row.object_id;
+    if (proof == PROOF_DIGEST)
+        return m->row.has_digest &&
+               memcmp(digest, &m->row.digest, sizeof *digest) == 0;
+    return true;
+}
+
+/* One that nobody has taken and that is proved to be ITEM. */
+static struct movable *find_movable(const struct job *job, const struct mh_item *item,
+                                    const struct mh_digest *digest, enum proof proof)
+{
+    int64_t date = date_key(&item->date);
+    for (size_t i = find_like(job, item->size, date);
+         i < job->n_movable && order_likeness(item->size, date, &job->movable[i]) == 0; i++) {
+        struct movable *m = &job->movable[i];
+        bool is_known =
+            (m->row.dst_uid != 0 || m->row.how == MH_HOW_REMOVED) && m->from->dst_path;
+        if (!m->is_taken && is_known && proves(m, item, digest, proof))
+            return m;
+    }
+    return NULL;
+}
+
+/* Those that have to be looked at by content. */
+static int prove_by_digest(struct pass *pass, struct lane *lane, struct moves *moves,
+                           struct mh_err *err)
+{
+    const struct mh_item **items = mh_alloc(moves->n * sizeof(struct mh_item *));
+    struct content *contents = mh_alloc(moves->n * sizeof *contents);
+    size_t *which = mh_alloc(moves->n * sizeof *which);
+    size_t n = 0;
+    int code = items && contents && which ? MH_OK : mh_err_nomem(err);
+    for (size_t i = 0; code == MH_OK && i < moves->n; i++) {
+        if (moves->v[i].was)
+            continue;
+        items[n] = &pass->scan.items[pass->todo[moves->v[i].todo].item];
+        which[n++] = i;
+    }
+    if (code == MH_OK)
+        code = match_digests(lane->src, pass->job->sc, items, n, contents, err);
+    for (size_t k = 0; code == MH_OK && k < n; k++) {
+        struct move *m = &moves->v[which[k]];
+        if (contents[k].is_ok)
+            m->was = find_movable(pass->job, items[k], &contents[k].exact, PROOF_DIGEST);
+        if (m->was)
+            m->was->is_taken = true;
+    }
+    mh_free(items);
+    mh_free(contents);
+    mh_free(which);
+    return code;
+}
+
+static int find_moves(struct pass *pass, struct lane *lane, struct moves *moves, struct mh_err *err)
+{
+    moves->v = mh_alloc(pass->n_todo * sizeof *moves->v);
+    if (!moves->v)
+        return mh_err_nomem(err);
+    for (uint32_t i = 0; i < pass->n_todo; i++) {
+        const struct mh_item *item = &pass->scan.items[pass->todo[i].item];
+        if (pass->todo[i].status != TODO_OPEN || pass->todo[i].is_orphan || !item->date.is_set ||
+            !find_movable(pass->job, item, NULL, PROOF_NONE))
+            continue;
+        struct movable *was = find_movable(pass->job, item, NULL, PROOF_NAME);
+        if (was)
+            was->is_taken = true;
+        moves->v[moves->n++] = (struct move){.todo = i, .was = was};
+    }
+    return moves->n ? prove_by_digest(pass, lane, moves, err) : MH_OK;
+}
+
+/* --- moving ------------------------------------------------------------------------------------------------- */
+
+static int order_moves(const void *a, const void *b)
+{
+    const struct move *x = a;
+    const struct move *y = b;
+    uint32_t from_x = x->was ? x->was->from->id : UINT32_MAX; /* those that are none: last */
+    uint32_t from_y = y->was ? y->was->from->id : UINT32_MAX;
+    if (from_x != from_y)
+        return from_x < from_y ? -1 : 1;
+    if (!x->was)
+        return 0;
+    uint64_t u = x->was->row.dst_uid;
+    uint64_t v = y->was->row.dst_uid;
+    return u < v ? -1 : u > v;
+}
+
+static int on_moved(void *ctx, uint64_t uid, uint64_t new_uid, struct mh_err *err)
+{
+    struct moves *group = ctx;
+    (void)err;
+    for (size_t i = 0; i < group->n; i++) {
+        if (group->v[i].was->row.dst_uid == uid)
+            group->v[i].new_uid = new_uid;
+    }
+    return MH_OK;
+}
+
+/* Opens FROM's folder at the target, if it is still the one that the state means. */
+static int open_origin(struct job *job, struct lane *lane, const struct mh_state_folder *from,
+                       bool *is_same_out, struct mh_err *err)
+{
+    const struct mh_folder *listed = mh_folders_find(&job->dst_folders, from->dst_path);
+    struct mh_opened opened;
+    *is_same_out = false;
+    if (!listed || (listed->attrs & MH_FOLDER_NOSELECT))
+        return MH_OK;
+    int code = job->tc->select(lane->dst, listed, true, &opened, err);
+    if (code == MH_EFOLDER || code == MH_ENOENT)
+        return MH_OK;
+    *is_same_out = code == MH_OK && opened.uidvalidity == from->dst_uidvalidity;
+    return code;
+}
+
+/* The row of a moved message in its new folder, and the end of the old one. */
+static int write_moved(struct pass *pass, struct lane *lane, const struct move *m,
+                       struct mh_err *err)
+{
+    struct todo *t = &pass->todo[m->todo];
+    const struct mh_item *item = &pass->scan.items[t->item];
+    struct mh_state_item *row = lane_row(lane);
+    if (!row)
+        return mh_err_nomem(err);
+    *row = m->was->row;
+    row->src_uid = item->uid;
+    row->dst_uid = m->new_uid;
+    row->object_id = item->object_id;
+    row->how = MH_HOW_MOVED;
+    t->status = TODO_DONE;
+    t->dst_uid = m->new_uid;
+    pass->res->counts.adopted++;
+    pass->res->counts.moved++;
+    if (pass->job->mb->progress)
+        atomic_fetch_add_explicit(&pass->job->mb->progress->adopted, 1, memory_order_relaxed);
+    int code = flags_note(&pass->changes, row, item, pass->kw_ids[item->kwset], err);
+    if (code == MH_OK)
+        code = lane_push_rows(lane, false, err);
+    return code;
+}
+
+/* It is not where it was carried to. Unless it is found here by content it stays removed, and the next run
+ * knows that too. */
+static int write_orphan(struct pass *pass, struct lane *lane, const struct move *m,
+                        struct mh_err *err)
+{
+    struct mh_state_item *row = lane_row(lane);
+    if (!row)
+        return mh_err_nomem(err);
+    *row = m->was->row;
+    row->src_uid = pass->scan.items[pass->todo[m->todo].item].uid;
+    row->dst_uid = 0;
+    row->how = MH_HOW_REMOVED;
+    pass->todo[m->todo].is_orphan = true;
+    return lane_push_rows(lane, false, err);
+}
+
+/* FROM's rows, as GONE. */
+static int write_gone(struct job *job, struct movable *const *v, size_t n, enum mh_gone gone,
+                      struct mh_err *err)
+{
+    struct mh_state *st = job->run->cfg->state;
+    int code = MH_OK;
+    for (size_t i = 0; code == MH_OK && i < n;) {
+        struct mh_state_batch *batch = NULL;
+        code = mh_state_batch_get(st, v[i]->from->id, &batch, err);
+        if (code != MH_OK)
+            break;
+        uint32_t folder = v[i]->from->id;
+        for (; i < n && v[i]->from->id == folder && batch->n < MH_STATE_BATCH_ROWS; i++) {
+            struct mh_state_item *row = &batch->rows[batch->n++];
+            *row = v[i]->row;
+            row->gone = (uint8_t)gone;
+        }
+        code = mh_state_batch_put(st, batch, err);
+    }
+    return code;
+}
+
+/* Away and back again, or between two folders that are one at the target: it lies where it should. */
+static bool lies_here(const struct pass *pass, const struct mh_state_folder *from)
+{
+    return strcmp(from->dst_path, pass->dst.path) == 0;
+}
+
+/* Moves them from FROM's folder at the target; *COULD_OUT false: they have to be carried as any other message. */
+static int move_there(struct pass *pass, struct lane *lane, const struct mh_state_folder *from,
+                      struct moves *group, bool *could_out, struct mh_err *err)
+{
+    struct job *job = pass->job;
+    uint64_t *uids = mh_alloc(group->n * sizeof *uids);
+    size_t n = 0;
+    int code = uids ? open_origin(job, lane, from, could_out, err) : mh_err_nomem(err);
+    for (size_t i = 0; uids && i < group->n; i++) {
+        if (group->v[i].was->row.dst_uid != 0) /* removed before: there is nothing to move */
+            uids[n++] = group->v[i].was->row.dst_uid;
+    }
+    if (code == MH_OK && *could_out && n > 0)
+        code = job->tc->move(lane->dst, uids, n, &pass->dst, on_moved, group, err);
+    mh_free(uids);
+    if (code != MH_ENOSUP && code != MH_EFOLDER && code != MH_EITEM && code != MH_ENOENT)
+        return code;
+    *could_out = false;
+    return MH_OK;
+}
+
+/* GROUP: from one folder, ascending by target UID. */
+static int move_group(struct pass *pass, struct lane *lane, struct moves *group, struct mh_err *err)
+{
+    const struct mh_state_folder *from = group->v[0].was->from;
+    bool is_here = lies_here(pass, from);
+    bool could = is_here;
+    int code = is_here ? MH_OK : move_there(pass, lane, from, group, &could, err);
+    for (size_t i = 0; code == MH_OK && i < group->n; i++) {
+        struct move *m = &group->v[i];
+        if (is_here)
+            m->new_uid = m->was->row.dst_uid;
+        bool is_settled = m->new_uid != 0 || could;
+        if (m->new_uid != 0)
+            code = write_moved(pass, lane, m, err);
+        else if (could)
+            code = write_orphan(pass, lane, m, err);
+        if (code == MH_OK && is_settled)
+            code = write_gone(pass->job, &m->was, 1, MH_GONE_MOVED, err);
+        if (!is_settled)
+            m->was->is_taken = false;
+    }
+    return code;
+}
+
+static bool can_move(const struct job *job, struct lane *lane)
+{
+    const struct mh_caps *caps = job->tc->caps(lane->dst);
+    return job->tc->move && caps->move && caps->uidplus && !job->run->cfg->dry_run;
+}
+
+int moves_carry(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    struct moves moves = {.n = 0};
+    if (pass->job->n_movable == 0 || pass->n_todo == 0 || !can_move(pass->job, lane))
+        return MH_OK;
+    int code = find_moves(pass, lane, &moves, err);
+    if (moves.n)
+        qsort(moves.v, moves.n, sizeof *moves.v, order_moves);
+    for (size_t i = 0; code == MH_OK && i < moves.n && moves.v[i].was;) {
+        struct moves group = {.v = &moves.v[i], .n = 1};
+        while (i + group.n < moves.n && moves.v[i + group.n].was &&
+               moves.v[i + group.n].was->from == moves.v[i].was->from)
+            group.n++;
+        i += group.n;
+        code = move_group(pass, lane, &group, err);
+    }
+    mh_free(moves.v);
+    if (code != MH_OK)
+        mh_err_at(err, "target, moving what has moved at the source");
+    return code;
+}
+
+/* Not where it was carried to, and by content not here either: the target's user has removed it. */
+void moves_close_orphans(struct pass *pass)
+{
+    for (uint32_t i = 0; i < pass->n_todo; i++) {
+        if (pass->todo[i].is_orphan && pass->todo[i].status == TODO_OPEN)
+            pass_close_item(pass, i, "skipped", "removed-at-target",
+                            "it was carried before, and somebody has removed it at the target since");
+    }
+}
+
+/* --- what is deleted --------------------------------------------------------------------------------------- */
+
+static int order_by_origin(const void *a, const void *b)
+{
+    const struct movable *x = *(const struct movable *const *)a;
+    const struct movable *y = *(const struct movable *const *)b;
+    if (x->from != y->from)
+        return x->from->id < y->from->id ? -1 : 1;
+    return x->row.dst_uid < y->row.dst_uid ? -1 : x->row.dst_uid > y->row.dst_uid;
+}
+
+/* Mail that mailhaul did not put there is not mailhaul's to put away. */
+static bool is_ours(const struct movable *m)
+{
+    return m->row.dst_uid != 0 && (m->row.how == MH_HOW_COPIED || m->row.how == MH_HOW_MOVED);
+}
+
+/* "mailhaul-removed/2026-11-22/<folder>", made. */
+static int make_quarantine(struct job *job, struct lane *lane, const char *path,
+                           struct mh_folder *out, struct mh_err *err)
+{
+    char day[16];
+    struct tm tm;
+    time_t now = (time_t)mh_clock_wall_s();
+    (void)gmtime_r(&now, &tm);
+    (void)strftime(day, sizeof day, "%Y-%m-%d", &tm);
+    char *want = mh_asprintf(QUARANTINE_ROOT "/%s/%s", day, path);
+    if (!want)
+        return mh_err_nomem(err);
+    int code = job->tc->create(lane->dst, want, MH_ROLE_NONE, &out->path, &out->native, err);
+    mh_free(want);
+    return code;
+}
+
+struct put_away {
+    struct movable **v;
+    size_t n;
+    bool *done; /* by index */
+};
+
+static int on_put_away(void *ctx, uint64_t uid, uint64_t new_uid, struct mh_err *err)
+{
+    struct put_away *p = ctx;
+    (void)new_uid;
+    (void)err;
+    for (size_t i = 0; i < p->n; i++)
+        p->done[i] |= p->v[i]->row.dst_uid == uid;
+    return MH_OK;
+}
+
+static void count_gone(struct movable *m, bool is_removed)
+{
+    m->is_taken = true;
+    m->counts->removed += is_removed;
+    m->counts->gone += !is_removed;
+}
+
+/* V: from one folder, ours. */
+static int quarantine_group(struct job *job, struct lane *lane, struct movable **v, size_t n,
+                            struct mh_err *err)
+{
+    bool is_same = false;
+    struct mh_folder to = {.path = NULL};
+    struct put_away p = {.v = v, .n = n, .done = mh_zalloc(n * sizeof *p.done)};
+    uint64_t *uids = mh_alloc(n * sizeof *uids);
+    int code = uids && p.done ? make_quarantine(job, lane, v[0]->from->dst_path, &to, err)
+                              : mh_err_nomem(err);
+    if (code == MH_OK)
+        code = open_origin(job, lane, v[0]->from, &is_same, err);
+    for (size_t i = 0; code == MH_OK && i < n; i++)
+        uids[i] = v[i]->row.dst_uid;
+    if (code == MH_OK && is_same)
+        code = job->tc->move(lane->dst, uids, n, &to, on_put_away, &p, err);
+    for (size_t i = 0; code == MH_OK && i < n; i++) {
+        /* One that is not there any more was removed by the target's user: gone for good. */
+        code = write_gone(job, &v[i], 1, p.done[i] ? MH_GONE_QUARANTINED : MH_GONE_KEPT, err);
+        count_gone(v[i], p.done[i]);
+    }
+    mh_free(to.path);
+    mh_free(to.native);
+    mh_free(p.done);
+    mh_free(uids);
+    return code;
+}
+
+static int keep_group(struct job *job, struct movable **v, size_t n, struct mh_err *err)
+{
+    int code = write_gone(job, v, n, MH_GONE_KEPT, err);
+    for (size_t i = 0; i < n; i++)
+        count_gone(v[i], false);
+    return code;
+}
+
+/* Those of V (from one folder) that may be put away first, the others behind them. */
+static size_t ours_first(struct movable **v, size_t n)
+{
+    size_t ours = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_ours(v[i]))
+            continue;
+        struct movable *m = v[i];
+        v[i] = v[ours];
+        v[ours++] = m;
+    }
+    if (ours)
+        qsort(v, ours, sizeof(struct movable *), order_by_origin);
+    return ours;
+}
+
+static void note_refusal(struct job *job, const struct mh_state_folder *from, const struct mh_err *err)
+{
+    char line[512];
+    result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, from->src_path, 0,
+                "quarantine", "refused", mh_err_line(err, line, sizeof line));
+}
+
+static int settle_group(struct job *job, struct lane *lane, struct movable **v, size_t n,
+                        struct mh_err *err)
+{
+    size_t ours = 0;
+    int code = job->run->cfg->quarantines ? lane_sessions(lane, err) : MH_OK;
+    if (code == MH_OK && job->run->cfg->quarantines && can_move(job, lane))
+        ours = ours_first(v, n);
+    if (code == MH_OK && ours)
+        code = quarantine_group(job, lane, v, ours, err);
+    if (code == MH_EFOLDER || code == MH_EITEM || code == MH_ENOSUP || code == MH_ENOENT) {
+        note_refusal(job, v[0]->from, err);
+        ours = 0;
+        code = MH_OK;
+    }
+    if (code == MH_OK && job->run->cfg->quarantines && ours < n)
+        result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, v[0]->from->src_path, 0,
+                    "quarantine", "kept", "deleted at the source, kept at the target");
+    return code == MH_OK ? keep_group(job, v + ours, n - ours, err) : code;
+}
+
+/* A lost folder's mail is dealt with: the next run need not look at it again. */
+static int close_lost(struct job *job, struct lost_folder *lost, struct mh_err *err)
+{
+    lost->row->src_uidvalidity = 0;
+    lost->row->complete = false;
+    return mh_state_put_folder(job->run->cfg->state, lost->row, err);
+}
+
+static bool all_went_well(const struct job *job)
+{
+    bool ok = job->stop_err.code == MH_OK;
+    for (size_t i = 0; i < job->n_passes; i++)
+        ok = ok && job->passes[i].phase == PASS_ENDED && job->passes[i].res->err.code == MH_OK &&
+             !job->passes[i].has_failed;
+    return ok;
+}
+
+/* Passes that were not surveyed have kept their gone ones: they join here. */
+static int join_late(struct job *job, struct mh_err *err)
+{
+    size_t n = 0;
+    if (!job->movable)
+        return moves_index(job, err);
+    for (size_t i = 0; i < job->n_passes; i++)
+        n += job->passes[i].gone.n;
+    struct movable *grown =
+        mh_realloc_array(job->movable, job->n_movable + n + 1, sizeof *job->movable);
+    if (!grown)
+        return mh_err_nomem(err);
+    job->movable = grown;
+    for (size_t i = 0; i < job->n_passes; i++)
+        take_gone(job, &job->passes[i]);
+    return MH_OK;
+}
+
+static int gather_rest(struct job *job, struct movable ***out, size_t *n_out,
+                       struct mh_err *err)
+{
+    size_t n = 0;
+    int code = join_late(job, err);
+    if (code != MH_OK)
+        return code;
+    struct movable **v = mh_alloc(MH_MAX(job->n_movable, (size_t)1) * sizeof(struct movable *));
+    if (!v)
+        return mh_err_nomem(err);
+    for (size_t i = 0; i < job->n_movable; i++) {
+        if (!job->movable[i].is_taken)
+            v[n++] = &job->movable[i];
+    }
+    if (n)
+        qsort(v, n, sizeof(struct movable *), order_by_origin);
+    *out = v;
+    *n_out = n;
+    return MH_OK;
+}
+
+int moves_settle(struct job *job, struct lane *lane, struct mh_err *err)
+{
+    struct movable **v = NULL;
+    size_t n = 0;
+    /* While anything is open, what is missing here may be what could not be carried there. */
+    if (job->run->cfg->dry_run || !all_went_well(job))
+        return MH_OK;
+    int code = gather_rest(job, &v, &n, err);
+    for (size_t i = 0; code == MH_OK && i < n;) {
+        size_t end = i + 1;
+        while (end < n && v[end]->from == v[i]->from)
+            end++;
+        code = settle_group(job, lane, v + i, end - i, err);
+        i = end;
+    }
+    for (size_t i = 0; code == MH_OK && i < job->n_lost; i++)
+        code = close_lost(job, &job->lost[i], err);
+    for (size_t i = 0; code == MH_OK && i < job->n_passes; i++) {
+        struct pass *p = &job->passes[i];
+        if (p->will_be_complete)
+            code = pass_write_row(p, true, err);
+    }
+    mh_free(v);
+    return code;
+}
