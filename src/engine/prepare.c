@@ -321,8 +321,9 @@ int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err)
             return mh_err_nomem(err);
     }
     code = look_into_window(pass, lane, err);
-    if (code == MH_OK)
-        moves_close_orphans(pass);
+    if (code != MH_OK)
+        return code;
+    moves_close_orphans(pass);
     pass_enter(pass, PASS_COPYING);
-    return code;
+    return MH_OK;
 }

@@ -224,6 +224,8 @@ static void note_pass(struct watching *w, int64_t began_ms)
 {
     struct job *job = w->job;
     bool ok = job->res->err.code == MH_OK;
+    for (size_t i = 0; i < job->res->n_folders; i++)
+        ok = ok && job->res->folders[i].err.code == MH_OK;
     w->failed = ok ? 0 : w->failed + 1;
     w->is_printable = ok && take_print(&job->src_folders, &w->print);
     bool has_carried = job->res->counts.copied + job->res->counts.updated +
