@@ -2,7 +2,9 @@
 /* The options, one table: parsing, --help and the completion files are checked against it. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "cli/cli.h"
 
@@ -20,6 +22,10 @@ enum option_id {
     OPT_CONNECTIONS,
     OPT_PER_MAILBOX,
     OPT_COMPRESS,
+    OPT_WATCH,
+    OPT_UNTIL,
+    OPT_POLL,
+    OPT_RETRY_FAILED,
     OPT_DRY_RUN,
     OPT_PILOT,
     OPT_WAVE,
@@ -54,6 +60,10 @@ static const struct option_row rows[] = {
     {"dry-run", 'n', OPT_DRY_RUN, NULL, "decide and count, change nothing"},
     {"pilot", 0, OPT_PILOT, "N", "only the first N mailboxes"},
     {"wave", 0, OPT_WAVE, "NAME", "only the mailboxes of this wave"},
+    {"watch", 0, OPT_WATCH, NULL, "run: go on as a service, pass after pass"},
+    {"until", 0, OPT_UNTIL, "TIME", "run: stop then: 06:00, or 2026-12-01T06:00"},
+    {"poll", 0, OPT_POLL, "SECONDS", "run --watch: how often quiet servers are asked (default: 60)"},
+    {"retry-failed", 0, OPT_RETRY_FAILED, NULL, "run: only messages that failed before"},
     {"deep", 0, OPT_DEEP, NULL, "verify: read both sides, believe no digest of an earlier run"},
     {"sample", 0, OPT_SAMPLE, "PERCENT",
      "verify: the content of so many messages, the listing of all"},
@@ -189,6 +199,31 @@ static int set_when(const struct option_row *row, const char *value, unsigned *o
     return bad_value(row, value, err);
 }
 
+/* "HH:MM", the next one from NOW on, or "YYYY-MM-DDTHH:MM"; local time. */
+static int set_time(const struct option_row *row, const char *value, int64_t now_s, int64_t *out,
+                    struct mh_err *err)
+{
+    time_t now = (time_t)now_s;
+    struct tm tm;
+    const char *end = NULL;
+    (void)localtime_r(&now, &tm);
+    struct tm day = tm;
+    tm.tm_sec = 0;
+    bool is_clock = value[strcspn(value, "-")] == '\0';
+    end = is_clock ? strptime(value, "%H:%M", &tm) : strptime(value, "%Y-%m-%dT%H:%M", &tm);
+    if (!end || *end)
+        return bad_value(row, value, err);
+    if (is_clock && (tm.tm_hour < day.tm_hour ||
+                     (tm.tm_hour == day.tm_hour && tm.tm_min <= day.tm_min)))
+        tm.tm_mday++;
+    tm.tm_isdst = -1;
+    time_t at = mktime(&tm);
+    if (at <= now)
+        return mh_err_set(err, MH_EUSAGE, "usage", "--%s: %s is over", row->name, value);
+    *out = (int64_t)at;
+    return MH_OK;
+}
+
 static int set_command(struct mh_cli_options *o, unsigned side, const char *value,
                        struct mh_err *err)
 {
@@ -210,6 +245,12 @@ static int apply_switch(struct mh_cli_options *o, enum option_id id)
         break;
     case OPT_VERBOSE:
         o->verbose++;
+        break;
+    case OPT_WATCH:
+        o->app.watch = true;
+        break;
+    case OPT_RETRY_FAILED:
+        o->app.retry_failed = true;
         break;
     case OPT_DRY_RUN:
         o->app.dry_run = true;
@@ -281,6 +322,13 @@ static int apply(struct mh_cli_options *o, const struct option_row *row, const c
         break;
     case OPT_WAVE:
         app->wave = value;
+        break;
+    case OPT_POLL:
+        code = set_number(row, value, 24 * 3600, &n, err);
+        app->poll_ms = (int64_t)n * 1000;
+        break;
+    case OPT_UNTIL:
+        code = set_time(row, value, mh_clock_wall_s(), &app->until_wall_s, err);
         break;
     case OPT_COLOR:
         code = set_when(row, value, &when, err);

@@ -121,6 +121,8 @@ static void add_head(const struct screen *s, const struct totals *t, struct mh_b
                 t->phases[MH_PHASE_MOVING] + t->phases[MH_PHASE_LISTING] +
                     t->phases[MH_PHASE_CONNECTING],
                 t->phases[MH_PHASE_WAITING], t->phases[MH_PHASE_QUEUED]);
+    if (t->phases[MH_PHASE_WATCHING])
+        mh_buf_addf(b, ", in step %u", t->phases[MH_PHASE_WATCHING]);
     if (t->phases[MH_PHASE_FAILED])
         mh_buf_addf(b, ", FAILED %u", t->phases[MH_PHASE_FAILED]);
     mh_buf_addf(b, "\n%" PRIu64 " of %" PRIu64 " messages   %s   %.0f messages/s", t->decided,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* mailhaul copy SRC DST and mailhaul run: the same engine, state and ledger. */
 #include <string.h>
+#include <systemd/sd-daemon.h>
 
 #include "commands/report.h"
 #include "commands/session.h"
@@ -28,10 +29,17 @@ static int carry(struct mh_work *w, struct mh_err *err)
 {
     struct mh_app *app = w->app;
     struct mh_result result;
-    int code = mh_work_start(w, MH_STATE_WRITE, "moving", err);
+    int code = mh_work_start(w, MH_STATE_WRITE, app->watch ? "watching" : "moving", err);
     if (code != MH_OK)
         return mh_fail(app, err);
-    code = mh_engine_run(&w->cfg, &result, err);
+    if (app->watch) {
+        /* Nothing but a socket to systemd; without one both do nothing. */
+        (void)sd_notify(0, "READY=1\nSTATUS=watching");
+        code = mh_engine_watch(&w->cfg, &result, err);
+        (void)sd_notify(0, "STOPPING=1");
+    } else {
+        code = mh_engine_run(&w->cfg, &result, err);
+    }
     app->screen->stop(app->screen);
     w->screen_is_on = false;
     int rc = exit_code(&result);
@@ -61,5 +69,11 @@ int mh_command_copy(struct mh_app *app, int argc, char **argv)
 
 int mh_command_run(struct mh_app *app, int argc, char **argv)
 {
+    struct mh_err err;
+    if (app->watch && (app->dry_run || app->retry_failed)) {
+        (void)mh_err_set(&err, MH_EUSAGE, "usage",
+                         "--watch goes with neither --dry-run nor --retry-failed");
+        return mh_fail(app, &err);
+    }
     return mh_with_plan(app, argc, argv, carry);
 }

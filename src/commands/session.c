@@ -372,6 +372,9 @@ static void fill_config(struct mh_work *w)
     w->cfg.callback_ctx = w;
     w->cfg.connections = app->connections;
     w->cfg.dry_run = app->dry_run;
+    w->cfg.retry_failed = app->retry_failed;
+    w->cfg.until_wall_s = app->until_wall_s;
+    w->cfg.poll_ms = app->poll_ms;
     w->cfg.quarantines = w->plan->deletions == MH_DELETIONS_QUARANTINE;
     w->cfg.stop = app->stop;
     w->cfg.oversize_dir = w->oversize_dir;

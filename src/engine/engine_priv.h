@@ -151,6 +151,7 @@ struct job {
     int64_t pause_until_ms;    /* 0: no pause */
     int64_t stuck_since_ms;    /* no verdict since; 0: moving */
     unsigned backoff;          /* failures in a row */
+    int64_t told_ms;           /* under watch: when the news came that this pass is for; 0: none did */
     int64_t lag_ms;            /* under watch: of the last change, from its telling to the end of its pass; -1 */
     int64_t slowest_ms;        /* answer of the target to a message so far */
     int64_t broken_off_wall_s; /* an earlier run of this mailbox was killed then; 0: none */

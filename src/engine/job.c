@@ -54,6 +54,7 @@ int job_set_up(struct job *job, struct mh_err *err)
             return MH_ERUN;
     }
     mh_err_reset(&job->stop_err);
+    job->lag_ms = -1;
     job->lanes_bound = lanes_bound(job);
     job->tuner = job->dst_server ? job->dst_server->tuner : (job->own_tuner = tuner_new());
     return job->tuner ? MH_OK : mh_err_nomem(err);

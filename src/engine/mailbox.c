@@ -269,7 +269,9 @@ static int write_start(struct job *job, int64_t started_wall_s, struct mh_err *e
     struct mh_run_row row = {.mailbox = job->state_id,
                              .started_wall_s = started_wall_s,
                              .phase = "moving",
-                             .problem = ""};
+                             .problem = "",
+                             .equal_wall_s = -1,
+                             .lag_ms = job->lag_ms};
     if (job->run->cfg->dry_run)
         return MH_OK;
     int code = mh_state_put_run(job->run->cfg->state, &row, err);
@@ -380,7 +382,7 @@ static bool has_unknown(const struct job *job)
     return unknown;
 }
 
-static void write_end(struct job *job, const char *phase, int64_t started_wall_s)
+static void write_end(struct job *job, bool ok, int64_t started_wall_s)
 {
     const struct mh_counts *c = &job->res->counts;
     char line[512];
@@ -388,7 +390,7 @@ static void write_end(struct job *job, const char *phase, int64_t started_wall_s
     struct mh_run_row row = {.mailbox = job->state_id,
                              .started_wall_s = started_wall_s,
                              .ended_wall_s = has_unknown(job) ? 0 : mh_clock_wall_s(),
-                             .phase = phase,
+                             .phase = ok ? "done" : "failed",
                              .problem = job->res->err.code != MH_OK
                                             ? mh_err_line(&job->res->err, line, sizeof line)
                                             : "",
@@ -399,11 +401,22 @@ static void write_end(struct job *job, const char *phase, int64_t started_wall_s
                              .failed = c->failed,
                              .updated = c->updated,
                              .bytes = c->bytes,
-                             .equal_wall_s = job->res->err.code == MH_OK ? started_wall_s : 0,
+                             .equal_wall_s = ok ? started_wall_s : -1,
                              .lag_ms = job->lag_ms};
     if (job->state_id && !job->run->cfg->dry_run &&
         mh_state_put_run(job->run->cfg->state, &row, &err) != MH_OK)
         run_fatal(job->run, &err);
+}
+
+/* How long a change took, from the server's telling to the end of the pass that carried it. */
+static void note_lag(struct job *job)
+{
+    const struct mh_counts *c = &job->res->counts;
+    if (job->told_ms == 0 || c->copied + c->updated + c->moved + c->removed == 0)
+        return;
+    job->lag_ms = mh_now_ms() - job->told_ms;
+    if (job->mb->progress)
+        atomic_store_explicit(&job->mb->progress->lag_ms, job->lag_ms, memory_order_relaxed);
 }
 
 static void finish(struct job *job, int code, const struct mh_err *err, int64_t started_wall_s)
@@ -414,11 +427,14 @@ static void finish(struct job *job, int code, const struct mh_err *err, int64_t 
         run_fatal(job->run, err);
     account(job);
     bool ok = job->res->err.code == MH_OK && job->res->counts.failed == 0;
-    write_end(job, ok ? "done" : "failed", started_wall_s);
+    if (ok)
+        note_lag(job);
+    write_end(job, ok, started_wall_s);
     job_phase(job, ok ? MH_PHASE_DONE : MH_PHASE_FAILED);
     struct mh_event ev = {.kind = MH_EV_MAILBOX_DONE,
                           .err = job->res->err.code != MH_OK ? &job->res->err : NULL};
-    job_event(job, &ev);
+    if (job->run->work != mailbox_watch || ev.err)
+        job_event(job, &ev);
     for (size_t i = 0; i < job->n_passes; i++)
         pass_done(&job->passes[i]);
     mh_free(job->passes);
@@ -467,7 +483,8 @@ static int with_lane(struct job *job, struct mh_session **src_kept, int64_t star
     if (code != MH_OK)
         return code;
     struct mh_event ev = {.kind = MH_EV_MAILBOX_START};
-    job_event(job, &ev);
+    if (job->run->work != mailbox_watch) /* there passes without end begin */
+        job_event(job, &ev);
     code = lane_new(job, 0, &lane, err);
     job->lanes[0] = lane;
     if (code == MH_OK && src_kept)

@@ -31,7 +31,6 @@ struct watching {
     bool is_printable;      /* every folder has what tells any change */
     unsigned quiet;         /* polls in a row without news */
     unsigned failed;        /* passes in a row */
-    int64_t told_ms;        /* when the news came that the next pass is for */
 };
 
 /* --- what the folders are -------------------------------------------------------------------------------- */
@@ -198,7 +197,7 @@ static void wait_for_news(struct watching *w)
     if (w->failed > 0) {
         drop_source(w);
         doze(job, mh_now_ms() + retry_ms(w));
-        w->told_ms = mh_now_ms();
+        job->told_ms = mh_now_ms();
         return;
     }
     bool news = false;
@@ -212,15 +211,15 @@ static void wait_for_news(struct watching *w)
         }
         w->quiet = news ? 0 : w->quiet + 1;
     }
-    w->told_ms = mh_now_ms();
+    job->told_ms = mh_now_ms();
     if (news && w->src)
-        doze(job, w->told_ms + TOGETHER_MS);
+        doze(job, job->told_ms + TOGETHER_MS);
 }
 
 /* --- the service ------------------------------------------------------------------------------------------- */
 
 /* The other side is as this one was when the pass began. */
-static void note_pass(struct watching *w, int64_t began_ms)
+static void note_pass(struct watching *w)
 {
     struct job *job = w->job;
     bool ok = job->res->err.code == MH_OK;
@@ -228,23 +227,14 @@ static void note_pass(struct watching *w, int64_t began_ms)
         ok = ok && job->res->folders[i].err.code == MH_OK;
     w->failed = ok ? 0 : w->failed + 1;
     w->is_printable = ok && take_print(&job->src_folders, &w->print);
-    bool has_carried = job->res->counts.copied + job->res->counts.updated +
-                           job->res->counts.moved + job->res->counts.removed > 0;
-    if (!ok || !has_carried)
-        return;
-    job->lag_ms = mh_now_ms() - MH_MIN(w->told_ms, began_ms);
-    if (job->mb->progress)
-        atomic_store_explicit(&job->mb->progress->lag_ms, job->lag_ms, memory_order_relaxed);
 }
 
 void mailbox_watch(struct job *job)
 {
-    struct watching w = {.job = job, .told_ms = mh_now_ms()};
-    job->lag_ms = -1;
+    struct watching w = {.job = job};
     while (!run_is_stopping(job->run)) {
-        int64_t began_ms = mh_now_ms();
         mailbox_pass(job, &w.src);
-        note_pass(&w, began_ms);
+        note_pass(&w);
         if (run_is_stopping(job->run))
             break;
         job_phase(job, MH_PHASE_WATCHING);

@@ -268,7 +268,7 @@ Test(watch, broken_connections_are_made_good)
     options(&o, true, true);
     configure_all(h, &o);
     watch(h, &l, a_day_with_faults);
-    cr_expect_eq(store_messages("dst0"), 24u);
+    cr_expect_eq(store_messages("dst0"), 24u, "%llu", (unsigned long long)store_messages("dst0"));
     cr_expect_leq(l.lag_max_ms, 60 * 1000, "%lld ms", (long long)l.lag_max_ms);
     cr_expect_lt(opened, 24 * 8u, "%u connections in a day", opened);
     haul_close(h);

@@ -5,14 +5,14 @@ _mailhaul() {
     local commands="copy init check map run status verify"
     local options="--source-password-file --target-password-file --source-password-command
         --target-password-command --users --project --state --dry-run --pilot --wave --deep --sample --fresh --memory --bwlimit
-        --connections --per-mailbox --compress --timeout --json --quiet --verbose --trace --color --help
+        --connections --per-mailbox --watch --until --poll --retry-failed --compress --timeout --json --quiet --verbose --trace --color --help
         --version"
     case $prev in
     --source-password-file | --target-password-file | --users | --project | --state | --trace)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return ;;
     --color | --compress) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$cur"); return ;;
-    --memory | --bwlimit | --connections | --per-mailbox | --timeout | --pilot | --wave | --sample | --*-password-command)
+    --memory | --bwlimit | --connections | --per-mailbox | --timeout | --until | --poll | --pilot | --wave | --sample | --*-password-command)
         return ;;
     esac
     if [[ $cur == -* ]]; then
