@@ -421,3 +421,33 @@ Test(coexist, retry_failed_takes_only_these)
     assert_quiet(h);
     haul_close(h);
 }
+
+/* --- mail that keeps arriving -------------------------------------------------------------------------------- */
+
+static unsigned late;
+
+/* Whenever the engine opens a connection, the source has one message more. */
+static void one_more(bool is_source)
+{
+    char text[64];
+    (void)is_source;
+    (void)snprintf(text, sizeof text, "Subject: late %u\r\n\r\nx\r\n", ++late);
+    deliver("src0", "INBOX", text, 0, 5000 + late);
+}
+
+Test(coexist, mail_that_arrives_during_a_pass_comes_with_it_or_with_the_next)
+{
+    for (int way = 0; way < WAYS; way++) {
+        struct haul *h = begin((enum way)way);
+        late = 0;
+        far.on_open = one_more;
+        for (int pass = 0; pass < 4; pass++)
+            haul_run_ok(h);
+        far.on_open = NULL;
+        cr_assert_gt(late, 4);
+        haul_run_ok(h); /* the late sweep */
+        cr_expect_eq(store_messages("dst0"), 3u + late, "%s", way_names[way]);
+        assert_quiet(h);
+        haul_close(h);
+    }
+}
