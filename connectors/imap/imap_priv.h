@@ -379,9 +379,9 @@ struct imap_append {
 
 /* What watch() keeps from one call to the next. */
 struct imap_watch {
-    bool is_armed;    /* what comes in unasked is looked at */
-    bool notifies;    /* NOTIFY is in force: of all folders; else of the INBOX while it is selected */
-    bool has_changed; /* since it was told last */
+    bool is_armed; /* what comes in unasked is looked at */
+    bool notifies; /* NOTIFY is in force: of all folders; else of the INBOX while it is selected */
+    bool has_changed;      /* since it was told last */
     struct imap_cmd *idle; /* borrowed: the IDLE under way, or NULL */
     unsigned short_idles;  /* in a row */
     int64_t renew_ms;      /* IMAP_IDLE_RENEW_MS; tests have less time */

@@ -62,7 +62,8 @@ static const struct option_row rows[] = {
     {"wave", 0, OPT_WAVE, "NAME", "only the mailboxes of this wave"},
     {"watch", 0, OPT_WATCH, NULL, "run: go on as a service, pass after pass"},
     {"until", 0, OPT_UNTIL, "TIME", "run: stop then: 06:00, or 2026-12-01T06:00"},
-    {"poll", 0, OPT_POLL, "SECONDS", "run --watch: how often quiet servers are asked (default: 60)"},
+    {"poll", 0, OPT_POLL, "SECONDS",
+     "run --watch: how often quiet servers are asked (default: 60)"},
     {"retry-failed", 0, OPT_RETRY_FAILED, NULL, "run: only messages that failed before"},
     {"deep", 0, OPT_DEEP, NULL, "verify: read both sides, believe no digest of an earlier run"},
     {"sample", 0, OPT_SAMPLE, "PERCENT",
@@ -213,8 +214,8 @@ static int set_time(const struct option_row *row, const char *value, int64_t now
     end = is_clock ? strptime(value, "%H:%M", &tm) : strptime(value, "%Y-%m-%dT%H:%M", &tm);
     if (!end || *end)
         return bad_value(row, value, err);
-    if (is_clock && (tm.tm_hour < day.tm_hour ||
-                     (tm.tm_hour == day.tm_hour && tm.tm_min <= day.tm_min)))
+    if (is_clock &&
+        (tm.tm_hour < day.tm_hour || (tm.tm_hour == day.tm_hour && tm.tm_min <= day.tm_min)))
         tm.tm_mday++;
     tm.tm_isdst = -1;
     time_t at = mktime(&tm);

@@ -53,8 +53,8 @@ struct mh_app {
     enum mh_compress compress;
     bool dry_run;
     bool watch, retry_failed;
-    int64_t until_wall_s; /* 0: never */
-    int64_t poll_ms;      /* 0: the default */
+    int64_t until_wall_s;    /* 0: never */
+    int64_t poll_ms;         /* 0: the default */
     const char *const *only; /* mailbox ids chosen on the command line */
     size_t n_only;
     unsigned pilot; /* --pilot N; 0 = all */

@@ -62,9 +62,9 @@ static void print_text(FILE *out, const struct lines *l)
     char equal[32];
     char lag[32];
     char bytes[32];
-    (void)fprintf(out, "%-20s %-8s %-16s %-16s %7s %10s %10s %10s %8s %8s %10s\n", "mailbox", "state",
-                  "started", "equal at", "lag", "found", "copied", "there", "skipped", "failed",
-                  "bytes");
+    (void)fprintf(out, "%-20s %-8s %-16s %-16s %7s %10s %10s %10s %8s %8s %10s\n", "mailbox",
+                  "state", "started", "equal at", "lag", "found", "copied", "there", "skipped",
+                  "failed", "bytes");
     for (size_t i = 0; i < l->n; i++) {
         const struct mh_run_row *r = &l->v[i].row;
         (void)snprintf(lag, sizeof lag, "-");
@@ -74,7 +74,8 @@ static void print_text(FILE *out, const struct lines *l)
                       "%-20s %-8s %-16s %-16s %7s %10" PRIu64 " %10" PRIu64 " %10" PRIu64
                       " %8" PRIu64 " %8" PRIu64 " %10s\n",
                       l->v[i].id, l->v[i].phase, when(r->started_wall_s, started, sizeof started),
-                      when(r->equal_wall_s, equal, sizeof equal), lag, r->found, r->copied, r->adopted, r->skipped, r->failed,
+                      when(r->equal_wall_s, equal, sizeof equal), lag, r->found, r->copied,
+                      r->adopted, r->skipped, r->failed,
                       mh_format_size(r->bytes, bytes, sizeof bytes));
         if (l->v[i].problem[0])
             (void)fprintf(out, "    %s\n", l->v[i].problem);
@@ -90,14 +91,14 @@ static void print_json(FILE *out, const struct lines *l)
         const struct mh_run_row *r = &l->v[i].row;
         (void)json_array_append_new(
             json_object_get(root, "mailboxes"),
-            json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
-                      l->v[i].id, "state", l->v[i].phase, "problem", l->v[i].problem, "started",
-                      (json_int_t)r->started_wall_s, "ended", (json_int_t)r->ended_wall_s, "found",
-                      (json_int_t)r->found, "copied", (json_int_t)r->copied, "adopted",
-                      (json_int_t)r->adopted, "skipped", (json_int_t)r->skipped, "failed",
-                      (json_int_t)r->failed, "updated", (json_int_t)r->updated, "bytes",
-                      (json_int_t)r->bytes, "equal", (json_int_t)r->equal_wall_s, "lag_ms",
-                      (json_int_t)r->lag_ms));
+            json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+                      "id", l->v[i].id, "state", l->v[i].phase, "problem", l->v[i].problem,
+                      "started", (json_int_t)r->started_wall_s, "ended",
+                      (json_int_t)r->ended_wall_s, "found", (json_int_t)r->found, "copied",
+                      (json_int_t)r->copied, "adopted", (json_int_t)r->adopted, "skipped",
+                      (json_int_t)r->skipped, "failed", (json_int_t)r->failed, "updated",
+                      (json_int_t)r->updated, "bytes", (json_int_t)r->bytes, "equal",
+                      (json_int_t)r->equal_wall_s, "lag_ms", (json_int_t)r->lag_ms));
     }
     (void)json_dumpf(root, out, JSON_COMPACT | JSON_PRESERVE_ORDER);
     (void)fputc('\n', out);

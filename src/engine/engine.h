@@ -106,8 +106,8 @@ struct mh_engine_config {
     unsigned lanes_per_mailbox; /* 0 = default */
     bool names_only;            /* check: only where folders go */
     bool dry_run;               /* decide and count, change nothing at the target */
-    bool retry_failed;    /* only messages that failed in earlier runs */
-    int64_t until_wall_s; /* the stop is raised then; 0 = never */
+    bool retry_failed;          /* only messages that failed in earlier runs */
+    int64_t until_wall_s;       /* the stop is raised then; 0 = never */
     /* What is deleted at the source goes to mailhaul-removed/<date>/… at the target; else it is kept. */
     bool quarantines;
     int64_t poll_ms;       /* watching: so often a quiet mailbox is asked for news; 0 = default */

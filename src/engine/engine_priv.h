@@ -148,11 +148,12 @@ struct job {
     uint64_t max_message;
     struct mh_err stop_err; /* why all lanes end; code 0 */
 
-    int64_t pause_until_ms;    /* 0: no pause */
-    int64_t stuck_since_ms;    /* no verdict since; 0: moving */
-    unsigned backoff;          /* failures in a row */
-    int64_t told_ms;           /* under watch: when the news came that this pass is for; 0: none did */
-    int64_t lag_ms;            /* under watch: of the last change, from its telling to the end of its pass; -1 */
+    int64_t pause_until_ms; /* 0: no pause */
+    int64_t stuck_since_ms; /* no verdict since; 0: moving */
+    unsigned backoff;       /* failures in a row */
+    int64_t told_ms;        /* under watch: when the news came that this pass is for; 0: none did */
+    int64_t
+        lag_ms; /* under watch: of the last change, from its telling to the end of its pass; -1 */
     int64_t slowest_ms;        /* answer of the target to a message so far */
     int64_t broken_off_wall_s; /* an earlier run of this mailbox was killed then; 0: none */
     struct tuner *tuner;       /* the target server's, or own_tuner */
@@ -430,7 +431,7 @@ int survey_compare(struct pass *pass, struct mh_err *err) MH_MUST_CHECK;
 int pass_survey(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 /* Opens the folder at the source; *MOVED_OUT: while it was being copied it became another one. waits */
 int pass_open_source(struct pass *pass, struct lane *lane, bool *moved_out,
-                struct mh_err *err) MH_MUST_CHECK;
+                     struct mh_err *err) MH_MUST_CHECK;
 /* True when messages of the folder have failed in earlier runs. */
 bool has_failed_before(const struct job *job, const char *src_path);
 /* Skipped by earlier passes and still there: counted and itemised again; how many. */
@@ -462,7 +463,7 @@ int renames_carry(struct job *job, struct lane *lane, bool *renamed_out,
 int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 /* Opens the folder at the target, for writing unless this is a dry run; *MOVED_OUT as pass_open_source(). waits */
 int pass_open_target(struct pass *pass, struct lane *lane, bool *moved_out,
-                struct mh_err *err) MH_MUST_CHECK;
+                     struct mh_err *err) MH_MUST_CHECK;
 /* The folder open on both sides. */
 int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
 int pass_write_row(struct pass *pass, bool complete, struct mh_err *err) MH_MUST_CHECK;

@@ -447,8 +447,8 @@ static void finish(struct job *job, int code, const struct mh_err *err, int64_t 
 /* What a pass counts of the whole mailbox begins anew; what it moves is counted on. */
 static void reset_progress(struct mh_progress *p)
 {
-    _Atomic uint64_t *const counts[] = {&p->found,   &p->found_bytes, &p->adopted, &p->skipped,
-                                        &p->failed,  &p->unchanged,   &p->folders, &p->folders_done};
+    _Atomic uint64_t *const counts[] = {&p->found,  &p->found_bytes, &p->adopted, &p->skipped,
+                                        &p->failed, &p->unchanged,   &p->folders, &p->folders_done};
     for (size_t i = 0; i < MH_ARRAY_LEN(counts); i++)
         atomic_store_explicit(counts[i], 0, memory_order_relaxed);
 }

@@ -72,9 +72,10 @@ int moves_find_lost(struct job *job, struct mh_err *err)
             job->lost[n++].row = row;
     }
     if (n >= LOST_SUSPICIOUS && n > job->rows.n / 2) {
-        result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, "", 0, "folder",
-                    "not-believed",
-                    "most folders are missing from the source's list: what was in them is left as it is");
+        result_item(
+            &job->res->notes, &job->res->n_notes, &job->res->cap_notes, "", 0, "folder",
+            "not-believed",
+            "most folders are missing from the source's list: what was in them is left as it is");
         return MH_OK;
     }
     job->n_lost = n;
@@ -196,8 +197,7 @@ static bool proves(const struct movable *m, const struct mh_item *item,
     if (proof == PROOF_NAME)
         return item->object_id != 0 && item->object_id == m->row.object_id;
     if (proof == PROOF_DIGEST)
-        return m->row.has_digest &&
-               memcmp(digest, &m->row.digest, sizeof *digest) == 0;
+        return m->row.has_digest && memcmp(digest, &m->row.digest, sizeof *digest) == 0;
     return true;
 }
 
@@ -209,8 +209,7 @@ static struct movable *find_movable(const struct job *job, const struct mh_item 
     for (size_t i = find_like(job, item->size, date);
          i < job->n_movable && order_likeness(item->size, date, &job->movable[i]) == 0; i++) {
         struct movable *m = &job->movable[i];
-        bool is_known =
-            (m->row.dst_uid != 0 || m->row.how == MH_HOW_REMOVED) && m->from->dst_path;
+        bool is_known = (m->row.dst_uid != 0 || m->row.how == MH_HOW_REMOVED) && m->from->dst_path;
         if (!m->is_taken && is_known && proves(m, item, digest, proof))
             return m;
     }
@@ -271,12 +270,12 @@ static int order_moves(const void *a, const void *b)
 {
     const struct move *x = a;
     const struct move *y = b;
-    uint32_t from_x = x->was ? x->was->from->id : UINT32_MAX; /* those that are none: last */
-    uint32_t from_y = y->was ? y->was->from->id : UINT32_MAX;
+    if (!x->was || !y->was) /* those that are none: last */
+        return !x->was - !y->was;
+    uint32_t from_x = x->was->from->id;
+    uint32_t from_y = y->was->from->id;
     if (from_x != from_y)
         return from_x < from_y ? -1 : 1;
-    if (!x->was)
-        return 0;
     uint64_t u = x->was->row.dst_uid;
     uint64_t v = y->was->row.dst_uid;
     return u < v ? -1 : u > v;
@@ -457,8 +456,9 @@ void moves_close_orphans(struct pass *pass)
 {
     for (uint32_t i = 0; i < pass->n_todo; i++) {
         if (pass->todo[i].is_orphan && pass->todo[i].status == TODO_OPEN)
-            pass_close_item(pass, i, "skipped", "removed-at-target",
-                            "it was carried before, and somebody has removed it at the target since");
+            pass_close_item(
+                pass, i, "skipped", "removed-at-target",
+                "it was carried before, and somebody has removed it at the target since");
     }
 }
 
@@ -571,7 +571,8 @@ static size_t ours_first(struct movable **v, size_t n)
     return ours;
 }
 
-static void note_refusal(struct job *job, const struct mh_state_folder *from, const struct mh_err *err)
+static void note_refusal(struct job *job, const struct mh_state_folder *from,
+                         const struct mh_err *err)
 {
     char line[512];
     result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, from->src_path, 0,
@@ -593,8 +594,9 @@ static int settle_group(struct job *job, struct lane *lane, struct movable **v, 
         code = MH_OK;
     }
     if (code == MH_OK && job->run->cfg->quarantines && ours < n)
-        result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, v[0]->from->src_path, 0,
-                    "quarantine", "kept", "deleted at the source, kept at the target");
+        result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes,
+                    v[0]->from->src_path, 0, "quarantine", "kept",
+                    "deleted at the source, kept at the target");
     return code == MH_OK ? keep_group(job, v + ours, n - ours, err) : code;
 }
 
@@ -633,8 +635,7 @@ static int join_late(struct job *job, struct mh_err *err)
     return MH_OK;
 }
 
-static int gather_rest(struct job *job, struct movable ***out, size_t *n_out,
-                       struct mh_err *err)
+static int gather_rest(struct job *job, struct movable ***out, size_t *n_out, struct mh_err *err)
 {
     size_t n = 0;
     int code = join_late(job, err);

@@ -19,7 +19,8 @@ enum {
 /* --- is it the same folder? ------------------------------------------------------------------------- */
 
 /* Up to SAMPLE_MAX of the UIDs, spread evenly. */
-static void take_sample(const struct mh_uids *all, struct mh_uids *out, struct mh_err *err, int *code)
+static void take_sample(const struct mh_uids *all, struct mh_uids *out, struct mh_err *err,
+                        int *code)
 {
     uint64_t count = mh_uids_count(all);
     uint64_t step = MH_MAX(count / SAMPLE_MAX, (uint64_t)1);
@@ -28,7 +29,8 @@ static void take_sample(const struct mh_uids *all, struct mh_uids *out, struct m
     for (size_t i = 0; *code == MH_OK && i < all->n; i++) {
         uint64_t here = all->v[i].hi - all->v[i].lo + 1;
         for (; *code == MH_OK && next < seen + here; next += step)
-            *code = mh_uids_add(out, all->v[i].lo + (next - seen), all->v[i].lo + (next - seen), err);
+            *code =
+                mh_uids_add(out, all->v[i].lo + (next - seen), all->v[i].lo + (next - seen), err);
         seen += here;
     }
     mh_uids_finish(out);
@@ -112,8 +114,8 @@ static int adopt_names(struct job *job, struct mh_state_folder *row, const char 
 
 static void note(struct job *job, const char *path, const char *reason, const char *text)
 {
-    result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, path, 0, "folder", reason,
-                text);
+    result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, path, 0, "folder",
+                reason, text);
 }
 
 /* ROW's folder at the target becomes TO; *DONE_OUT false: it stays, and the source's is a new one. */
@@ -128,8 +130,9 @@ static int rename_target(struct job *job, struct lane *lane, struct mh_state_fol
     *done_out = false;
     if (!there || there->uidvalidity != row->dst_uidvalidity || (taken && taken != there))
         return MH_OK;
-    int code = taken == there ? MH_EEXIST
-                              : job->tc->rename(lane->dst, there, e->target_path, &path, &native, err);
+    int code = taken == there
+                   ? MH_EEXIST
+                   : job->tc->rename(lane->dst, there, e->target_path, &path, &native, err);
     if (code == MH_EEXIST && taken == there) { /* the mapping has both in one place */
         path = mh_strdup(there->path);
         native = mh_strdup(there->native);
@@ -153,8 +156,8 @@ static int rename_target(struct job *job, struct lane *lane, struct mh_state_fol
 static bool has_left_its_name(const struct job *job, const struct mh_state_folder *row)
 {
     const struct mh_folder *listed = mh_folders_find(&job->src_folders, row->src_path);
-    return !listed || ((listed->attrs & MH_FOLDER_HAS_STATUS) &&
-                       listed->uidvalidity != row->src_uidvalidity);
+    return !listed ||
+           ((listed->attrs & MH_FOLDER_HAS_STATUS) && listed->uidvalidity != row->src_uidvalidity);
 }
 
 /* The state's folder that E's is under another name; NULL: none. */
@@ -195,7 +198,8 @@ int renames_carry(struct job *job, struct lane *lane, bool *renamed_out, struct 
     if (job->rows.n == 0 || !job->tc->rename || !job->tc->caps(lane->dst)->rename ||
         job->run->cfg->dry_run)
         return MH_OK;
-    const struct mh_engine_map_entry **v = mh_alloc(MH_MAX(job->map.n, (size_t)1) * sizeof *v);
+    const struct mh_engine_map_entry **v =
+        mh_alloc(MH_MAX(job->map.n, (size_t)1) * sizeof(struct mh_engine_map_entry *));
     size_t n = 0;
     int code = v ? MH_OK : mh_err_nomem(err);
     for (size_t i = 0; v && i < job->map.n; i++) {
@@ -206,7 +210,7 @@ int renames_carry(struct job *job, struct lane *lane, bool *renamed_out, struct 
             v[n++] = e;
     }
     if (n > 0)
-        qsort(v, n, sizeof *v, order_by_depth);
+        qsort(v, n, sizeof(struct mh_engine_map_entry *), order_by_depth);
     for (size_t i = 0; code == MH_OK && i < n && !*renamed_out; i++) {
         struct mh_state_folder *former = NULL;
         code = find_former(job, lane, v[i], &former, err);

@@ -148,7 +148,8 @@ static int note_gone(struct pass *pass, const struct mh_state_item *row, struct 
     if (row->gone != MH_GONE_NOT)
         return MH_OK; /* known to be gone */
     if (pass->gone_is_indexed) {
-        pass->flag_later = true; /* surveyed for the second time: the next run sees to what this one does not know of */
+        pass->flag_later =
+            true; /* surveyed for the second time: the next run sees to what this one does not know of */
         return MH_OK;
     }
     if (!mh_grow(l->v, l->cap, l->n + 1))
@@ -399,7 +400,8 @@ static bool adds_up(const struct pass *pass)
 /* The whole listing after all. */
 static int survey_anew(struct pass *pass, struct lane *lane, struct mh_err *err)
 {
-    mh_log(&pass->job->log, MH_LOG_INFO, "folder %s: what the server says has changed does not add up",
+    mh_log(&pass->job->log, MH_LOG_INFO,
+           "folder %s: what the server says has changed does not add up",
            pass->entry->source->path);
     pass_forget(pass);
     pass->row.src_highestmodseq = 0;

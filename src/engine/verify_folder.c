@@ -62,6 +62,7 @@ static int read_both(struct reading *r, const struct verify_wish *src, struct mh
     int code = mh_task_spawn(f->job->sched, "verify-target", read_target, r, &task, err);
     if (code != MH_OK)
         return code;
+    mh_assert(r->folder || src);
     if (r->folder)
         code = read_listing(f->check->src, f->job->sc, f->entry->source, &f->src,
                             &f->src_uidvalidity, err);

@@ -15,9 +15,9 @@
 
 enum {
     POLL_DEFAULT_MS = 60 * 1000,
-    POLL_STEPS = 3,               /* an active mailbox is asked 2^3 times as often as a quiet one */
-    POLL_MIN_MS = 1000,           /* … but not more often than this */
-    RETRY_FIRST_MS = 5 * 1000,    /* after a failed pass; doubled each time */
+    POLL_STEPS = 3,            /* an active mailbox is asked 2^3 times as often as a quiet one */
+    POLL_MIN_MS = 1000,        /* … but not more often than this */
+    RETRY_FIRST_MS = 5 * 1000, /* after a failed pass; doubled each time */
     RETRY_MAX_MS = 15 * 60 * 1000,
     TOGETHER_MS = 50, /* what a server tells in one go is carried in one pass */
 };

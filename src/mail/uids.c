@@ -28,6 +28,7 @@ int mh_uids_add(struct mh_uids *u, uint64_t lo, uint64_t hi, struct mh_err *err)
                           (unsigned)MH_UID_RANGES_MAX);
     if (!mh_grow(u->v, u->cap, u->n + 1))
         return mh_err_nomem(err);
+    mh_assert(u->v);
     u->v[u->n++] = r;
     return MH_OK;
 }

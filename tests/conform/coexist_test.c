@@ -291,8 +291,8 @@ Test(coexist, a_flag_that_changed_on_both_sides_is_the_targets_from_then_on)
 {
     for (int way = 0; way < WAYS; way++) {
         struct haul *h = begin((enum way)way);
-        cr_assert(mh_mem_set_flags("dst0", "INBOX", uid_of("dst0", "INBOX", A_TEXT), MH_FLAGGED,
-                                   "mine"));
+        cr_assert(
+            mh_mem_set_flags("dst0", "INBOX", uid_of("dst0", "INBOX", A_TEXT), MH_FLAGGED, "mine"));
         cr_assert(mh_mem_set_flags("src0", "INBOX", uid_of("src0", "INBOX", A_TEXT),
                                    MH_FLAGGED | MH_SEEN, "mine yours"));
         haul_run_ok(h);

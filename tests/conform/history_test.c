@@ -24,7 +24,7 @@ struct model_message {
     bool is_reborn;   /* has left its folder and come back since */
     uint8_t src_flags, base;
     bool is_carried;
-    int dst; /* FOLDERS: in the user's own; -1: removed there, -2: in the quarantine */
+    int dst;        /* FOLDERS: in the user's own; -1: removed there, -2: in the quarantine */
     bool is_theirs; /* moved or removed by the target's user */
     uint8_t dst_flags, theirs;
 };
@@ -56,7 +56,7 @@ static void model_pass(void)
         if (m->src < 0 || m->is_theirs)
             continue;
         uint8_t changed = (m->src_flags ^ m->base) & (uint8_t)~m->theirs;
-        uint8_t agree = changed & (uint8_t)~(m->src_flags ^ m->dst_flags);
+        uint8_t agree = changed & (uint8_t) ~(m->src_flags ^ m->dst_flags);
         m->theirs |= agree;
         changed &= (uint8_t)~agree;
         m->dst_flags = (uint8_t)((m->dst_flags & ~changed) | (m->src_flags & changed));
@@ -109,12 +109,13 @@ static void check(unsigned long long seed, unsigned pass)
         struct model_message *m = &messages[i];
         struct found f = find("dst0", m);
         unsigned want = m->is_carried && m->dst != -1;
-        cr_assert_eq(f.n, want, "seed %llu, pass %u: message %u lies at the target %u times, not %u",
-                     seed, pass, i, f.n, want);
+        cr_assert_eq(f.n, want,
+                     "seed %llu, pass %u: message %u lies at the target %u times, not %u", seed,
+                     pass, i, f.n, want);
         if (!want)
             continue;
-        cr_assert_eq(f.folder, m->dst, "seed %llu, pass %u: message %u lies in %d, not %d", seed, pass,
-                     i, f.folder, m->dst);
+        cr_assert_eq(f.folder, m->dst, "seed %llu, pass %u: message %u lies in %d, not %d", seed,
+                     pass, i, f.folder, m->dst);
         cr_assert_eq(f.flags & FLAGS, m->dst_flags,
                      "seed %llu, pass %u: message %u has flags %02x, not %02x", seed, pass, i,
                      f.flags, m->dst_flags);
@@ -145,7 +146,8 @@ static void deliver(void)
         return;
     unsigned i = n_messages++;
     struct model_message *m = &messages[i];
-    *m = (struct model_message){.src = (int)below(FOLDERS), .was_src = -1, .src_flags = random_flags()};
+    *m = (struct model_message){
+        .src = (int)below(FOLDERS), .was_src = -1, .src_flags = random_flags()};
     (void)snprintf(m->text, sizeof m->text, "Subject: %06u\r\n\r\n%.*s\r\n", i, (int)below(3),
                    "xxxx");
     const struct mh_date date = {.unix_s = 1000000 + below(4), .is_set = true};
@@ -254,7 +256,8 @@ static void play(unsigned long long seed)
         uint64_t before = appends();
         haul_run_ok(h);
         check(seed, pass);
-        cr_assert_eq(appends(), before, "seed %llu, pass %u: a pass without news appended", seed, pass);
+        cr_assert_eq(appends(), before, "seed %llu, pass %u: a pass without news appended", seed,
+                     pass);
         cr_assert_eq(h->res.counts.updated + h->res.counts.moved + h->res.counts.removed, 0,
                      "seed %llu, pass %u: a pass without news changed something", seed, pass);
     }
@@ -266,7 +269,8 @@ Test(history, ends_as_the_model_says, .timeout = 240)
     const char *seed = getenv("MH_TEST_SEED");
     const char *rounds = getenv("MH_TEST_ROUNDS");
     unsigned n = seed ? 1 : rounds ? (unsigned)atoi(rounds) : 60;
-    unsigned long long first = seed ? strtoull(seed, NULL, 10) : (unsigned long long)mh_clock_wall_s();
+    unsigned long long first =
+        seed ? strtoull(seed, NULL, 10) : (unsigned long long)mh_clock_wall_s();
     (void)fprintf(stderr, "MH_TEST_SEED=%llu to %llu\n", first, first + n - 1);
     for (unsigned i = 0; i < n; i++)
         play(first + i);

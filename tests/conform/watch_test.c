@@ -14,7 +14,7 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS, L
 struct life {
     struct haul *h;
     void (*play)(struct life *l);
-    unsigned n;           /* changes so far */
+    unsigned n; /* changes so far */
     int64_t lag_max_ms;
     int64_t lag_sum_ms;
     bool was_late; /* something did not come within an hour */

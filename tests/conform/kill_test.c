@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Killed at every step, and a thousand lost answers.
+ *
+ * The script: a first copy, a day of changes at the source, a pass. It is played once undisturbed and once for each step
+ * (sampled when there are many; MH_TEST_ALL=1: all, each both ways), killed there and run again until it goes through:
+ * the target must end as the undisturbed one, and a pass behind it must change nothing.
+ *
+ * Lost answers: MH_TEST_SEED=n repeats a mailbox.
+ */
+#include "connectors/mem/session.h"
+#include "kill.h"
+
+#define POOL_BYTES (16ull << 20)
+
+enum {
+    APPEND_LIMIT = 20000,
+    STEPS_ALL = 500,     /* with more than that … */
+    STEPS_SAMPLED = 250, /* … so many are tried */
+    TRIES_MAX = 4,       /* of runs after a kill; one should do */
+};
+
+/* --- what lies at the target, as text ------------------------------------------------------------------ */
+
+struct lines {
+    char **v;
+    size_t n, cap;
+};
+
+static void lines_add(struct lines *l, char *line_take)
+{
+    cr_assert_not_null(line_take);
+    if (l->n == l->cap) {
+        l->cap = l->cap ? 2 * l->cap : 64;
+        l->v = realloc(l->v, l->cap * sizeof *l->v);
+        cr_assert_not_null(l->v);
+    }
+    l->v[l->n++] = line_take;
+}
+
+static void lines_free(struct lines *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        mh_free(l->v[i]);
+    free(l->v);
+    *l = (struct lines){NULL, 0, 0};
+}
+
+static int line_order(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static const char quarantine[] = "mailhaul-removed";
+
+/*
+ * What a run finds stored after it was broken off it adopts, and what is adopted is not put into quarantine later: of a
+ * first copy that was killed it is compared which messages there are, wherever of the two places they lie.
+ */
+static bool is_quarantine_the_same;
+
+static bool is_quarantine(const char *path)
+{
+    return strncmp(path, quarantine, sizeof quarantine - 1) == 0;
+}
+
+/* The quarantine is named after the day of the pass. */
+static char *timeless(const char *path)
+{
+    if (!is_quarantine(path))
+        return mh_strdup(path);
+    const char *rest = strchr(path + sizeof quarantine, '/');
+    mh_assert(rest);
+    return is_quarantine_the_same ? mh_strdup(rest + 1)
+                                  : mh_asprintf("%s/DATE%s", quarantine, rest);
+}
+
+static bool add_message(void *ctx, const struct mh_mem_message *m)
+{
+    uint64_t hash = 14695981039346656037ull;
+    char *path = timeless(m->path);
+    for (uint64_t i = 0; i < m->len; i++)
+        hash = (hash ^ m->bytes[i]) * 1099511628211ull;
+    lines_add(ctx, mh_asprintf("%s: %llu octets %016llx, flags %02x [%s], date %lld %d", path,
+                               (unsigned long long)m->len, (unsigned long long)hash, m->flags,
+                               m->keywords, (long long)m->date.unix_s, m->date.zone_min));
+    mh_free(path);
+    return true;
+}
+
+static bool add_folder(void *ctx, const struct mh_mem_folder *f)
+{
+    if (!is_quarantine(f->path)) /* those of the quarantine come and go with what is in them */
+        lines_add(ctx, mh_asprintf("folder %s: role %d, subscribed %d", f->path, (int)f->role,
+                                   f->is_subscribed));
+    return true;
+}
+
+static struct lines lines_of(const char *store)
+{
+    struct lines l = {NULL, 0, 0};
+    cr_assert(mh_mem_each_folder(store, add_folder, &l));
+    cr_assert(mh_mem_each(store, add_message, &l));
+    qsort(l.v, l.n, sizeof *l.v, line_order);
+    return l;
+}
+
+static void report(const char *what, const struct lines *want, const struct lines *got)
+{
+    size_t i = 0;
+    size_t k = 0;
+    while (i < want->n || k < got->n) {
+        int c = i == want->n ? 1 : k == got->n ? -1 : strcmp(want->v[i], got->v[k]);
+        if (c < 0)
+            (void)fprintf(stderr, "%s: lost: %s\n", what, want->v[i]);
+        if (c > 0)
+            (void)fprintf(stderr, "%s: not wanted: %s\n", what, got->v[k]);
+        i += c <= 0;
+        k += c >= 0;
+    }
+}
+
+static bool lines_same(const struct lines *a, const struct lines *b)
+{
+    bool is_same = a->n == b->n;
+    for (size_t i = 0; is_same && i < a->n; i++)
+        is_same = strcmp(a->v[i], b->v[i]) == 0;
+    return is_same;
+}
+
+/* --- the script ------------------------------------------------------------------------------------------ */
+
+struct script {
+    const char *name;
+    bool is_bare;      /* both servers can do next to nothing */
+    bool is_condstore; /* … or have CONDSTORE without QRESYNC */
+    int64_t late_ms;   /* answers of appends come so late */
+};
+
+static void put_twins(const char *path, unsigned i, uint8_t flags, uint8_t others)
+{
+    struct bytes b = bytes_message(700, i);
+    (void)put("src0", path, &b, 1234567890, flags, "work");
+    (void)put("src0", path, &b, 1234567890, others, "work");
+    bytes_free(&b);
+}
+
+static void script_configure(const struct script *script)
+{
+    struct mh_mem_options o;
+    mh_mem_options_init(&o);
+    if (script->is_bare)
+        o.multiappend = o.uidplus = o.move = o.rename = o.object_id = o.special_use = false;
+    o.condstore = !script->is_bare;
+    o.qresync = o.condstore && !script->is_condstore;
+    configure("src0", &o);
+    o.append_limit = APPEND_LIMIT;
+    configure("dst0", &o);
+}
+
+static void fill(void)
+{
+    static const char *const folders[] = {"Work", "Work/Plans", "Old", "Empty", "Gone"};
+    for (size_t i = 0; i < MH_ARRAY_LEN(folders); i++)
+        cr_assert(mh_mem_make_folder("src0", folders[i]));
+    put_numbers("src0", "INBOX", 0, 6);
+    put_twins("INBOX", 100, MH_SEEN, MH_SEEN);
+    put_numbers("src0", "Work", 10, 5);
+    put_numbers("src0", "Work/Plans", 20, 4);
+    put_twins("Work/Plans", 101, 0, 0);
+    put_numbers("src0", "Old", 30, 4);
+    (void)put_number("src0", "Old", 39, APPEND_LIMIT + 5000);
+    put_numbers("src0", "Gone", 40, 2);
+}
+
+static void live_a_day(void)
+{
+    put_numbers("src0", "INBOX", 50, 3);
+    put_numbers("src0", "Work", 60, 2);
+    cr_assert(mh_mem_make_folder("src0", "New"));
+    put_numbers("src0", "New", 70, 2);
+    cr_assert(mh_mem_set_flags("src0", "INBOX", 1, MH_FLAGGED | MH_SEEN, "work"));
+    cr_assert(mh_mem_set_flags("src0", "INBOX", 2, 0, "$Forwarded later"));
+    cr_assert(mh_mem_set_flags("src0", "Old", 2, MH_ANSWERED, ""));
+    cr_assert(mh_mem_move("src0", "Work", 2, "Old"));
+    cr_assert(mh_mem_move("src0", "INBOX", 3, "Work"));
+    cr_assert(mh_mem_rename("src0", "Work/Plans", "Work/Done"));
+    cr_assert(mh_mem_expunge("src0", "INBOX", 4));
+    cr_assert(mh_mem_expunge("src0", "INBOX", 7)); /* one of the twins */
+    cr_assert(mh_mem_expunge("src0", "Old", 1));
+    cr_assert(mh_mem_remove_folder("src0", "Gone"));
+}
+
+static bool went_through(const struct haul *h)
+{
+    bool is_fine = h->code == 0 && h->res.counts.failed == 0;
+    for (size_t i = 0; i < h->res.n_mailboxes; i++) {
+        const struct mh_mailbox_result *m = &h->res.mailboxes[i];
+        is_fine = is_fine && m->err.code == 0;
+        for (size_t k = 0; k < m->n_folders; k++)
+            is_fine = is_fine && m->folders[k].err.code == 0;
+    }
+    return is_fine;
+}
+
+/* The program, from its start to its end. True: it has done its work. */
+static bool program(struct haul *h)
+{
+    struct mh_err err;
+    mh_err_reset(&err);
+    int rc = mh_state_open(h->state_path, false, &h->state, &err);
+    cr_assert(rc == 0 || kill_is_dead(), "the state cannot be opened after a kill at %s: %s",
+              kill_what(), err.text);
+    if (rc < 0) {
+        h->state = NULL;
+        return false;
+    }
+    h->cfg.state = h->state;
+    (void)haul_run(h);
+    rc = mh_state_close(h->state, &err);
+    h->state = NULL;
+    bool is_dead = kill_is_dead();
+    cr_assert(rc == 0 || is_dead, "the state cannot be closed: %s", err.text);
+    return !is_dead && went_through(h);
+}
+
+static void program_until_done(struct haul *h, const char *what)
+{
+    char line[1024];
+    for (unsigned tries = 0; !program(h); tries++) {
+        cr_assert_lt(tries, TRIES_MAX, "%s: it does not end: %s", what,
+                     mh_err_line(&h->err, line, sizeof line));
+        kill_heal();
+    }
+}
+
+static uint64_t appends(const char *store)
+{
+    struct mh_mem_stats stats;
+    mh_mem_stats(store, &stats);
+    return stats.appends;
+}
+
+static void assert_quiet(struct haul *h, const char *what)
+{
+    uint64_t before = appends("dst0");
+    haul_run_ok(h);
+    cr_assert_eq(appends("dst0"), before, "%s: a pass without news appended", what);
+    const struct mh_counts *c = &h->res.counts;
+    cr_assert_eq(c->copied + c->moved + c->updated + c->removed + c->failed, 0,
+                 "%s: a pass without news: %llu copied, %llu moved, %llu updated, %llu removed",
+                 what, (unsigned long long)c->copied, (unsigned long long)c->moved,
+                 (unsigned long long)c->updated, (unsigned long long)c->removed);
+}
+
+/* What a kill came to. Steps are not numbered alike in every play: the state's thread gathers writes as they come. */
+struct course {
+    uint64_t steps;
+    bool was_killed, in_copy;
+};
+
+/* The target's end after a kill at step AT (0: none). */
+static struct lines play(const struct script *script, uint64_t at, bool reaches, struct course *out)
+{
+    char what[160];
+    kill_arm(0, false, NULL);
+    struct haul *h = haul_open(1, 1, true, POOL_BYTES);
+    kill_between(h);
+    far.late_ms = script->late_ms;
+    script_configure(script);
+    h->cfg.quarantines = true;
+    fill();
+    haul_close_state(h);
+    char *command = mh_asprintf("rm -f '%s'*", h->state_path);
+    cr_assert_eq(system(command), 0);
+    mh_free(command);
+    kill_arm(at, reaches, &h->stop);
+    (void)snprintf(what, sizeof what, "%s, killed at step %llu, which %s", script->name,
+                   (unsigned long long)at, reaches ? "arrived" : "did not arrive");
+    program_until_done(h, what);
+    out->in_copy = killer.what != NULL;
+    live_a_day();
+    program_until_done(h, what);
+    out->steps = killer.steps;
+    out->was_killed = killer.what != NULL;
+    is_quarantine_the_same |= out->in_copy;
+    kill_heal();
+    haul_open_state(h);
+    (void)snprintf(what, sizeof what, "%s, killed at step %llu (%s), which %s", script->name,
+                   (unsigned long long)at, kill_what(), reaches ? "arrived" : "did not arrive");
+    struct lines before = lines_of("dst0");
+    assert_quiet(h, what);
+    struct lines end = lines_of("dst0");
+    cr_assert(lines_same(&before, &end), "%s: a pass without news changed something", what);
+    lines_free(&before);
+    haul_close(h);
+    return end;
+}
+
+/* --- killed at every step ---------------------------------------------------------------------------------- */
+
+/* WANT: with the quarantine and without. */
+static bool check_kill(const struct script *script, const struct lines want_of[2], uint64_t at,
+                       bool reaches)
+{
+    char what[160];
+    struct course course;
+    is_quarantine_the_same = false;
+    struct lines got = play(script, at, reaches, &course);
+    const struct lines *want = &want_of[course.in_copy];
+    bool is_same = lines_same(want, &got);
+    (void)snprintf(what, sizeof what, "%s, killed at step %llu of the %s (%s), which %s",
+                   script->name, (unsigned long long)at, course.in_copy ? "copy" : "delta",
+                   kill_what(), reaches ? "arrived" : "did not arrive");
+    if (!is_same)
+        report(what, want, &got);
+    cr_expect(is_same, "%s: not the undisturbed end", what);
+    lines_free(&got);
+    return course.was_killed;
+}
+
+static void kill_everywhere(const struct script *script)
+{
+    struct lines want[2];
+    struct course course;
+    uint64_t plays = 0;
+    uint64_t kills = 0;
+    const char *all = getenv("MH_TEST_ALL");
+    kill_install();
+    for (int i = 0; i < 2; i++) {
+        is_quarantine_the_same = i;
+        want[i] = play(script, 0, false, &course);
+    }
+    const uint64_t steps = course.steps;
+    cr_assert_gt(steps, 100, "%s: %llu steps only", script->name, (unsigned long long)steps);
+    uint64_t n = steps > STEPS_ALL && !all ? STEPS_SAMPLED : steps;
+    (void)fprintf(stderr, "%s: %llu steps, killed at %llu of them\n", script->name,
+                  (unsigned long long)steps, (unsigned long long)n);
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t at = 1 + i * steps / n;
+        for (int other = 0; other < (all ? 2 : 1); other++, plays++)
+            kills += check_kill(script, want, at, (at + other) % 2);
+    }
+    cr_assert_geq(kills * 10, plays * 8, "%s: %llu plays, %llu kills", script->name,
+                  (unsigned long long)plays, (unsigned long long)kills);
+    lines_free(&want[0]);
+    lines_free(&want[1]);
+}
+
+Test(kill, at_every_step_of_servers_that_can_everything, .timeout = 240)
+{
+    kill_everywhere(&(struct script){.name = "everything"});
+}
+
+Test(kill, at_every_step_with_answers_that_come_late, .timeout = 240)
+{
+    kill_everywhere(&(struct script){.name = "late", .is_condstore = true, .late_ms = 5});
+}
+
+Test(kill, at_every_step_of_servers_that_can_nothing, .timeout = 240)
+{
+    kill_everywhere(&(struct script){.name = "bare", .is_bare = true});
+}
+
+/* --- lost answers --------------------------------------------------------------------------------------------- */
+
+enum { ANSWERS = 1000 /* with the batch stored */, RUNS_MAX = 40, LOST_FOLDERS = 3 };
+
+static const char *const lost_folders[LOST_FOLDERS] = {"INBOX", "Work", "Work/Old"};
+
+enum loss {
+    LOSS_NOTHING,
+    LOSS_OF_THE_ANSWER, /* the batch is stored */
+    LOSS_OF_THE_BATCH,  /* … is not stored, though the message's last octet was sent */
+    LOSSES,
+};
+
+/* What becomes of the message that is being sent; one target session. */
+static struct {
+    struct mh_mem_options options;
+    unsigned every; /* about so many messages are between two losses */
+    unsigned until;
+    enum loss now;
+    unsigned n[LOSSES];
+} loser;
+
+static unsigned long long state_of_chance;
+
+static unsigned below(unsigned n)
+{
+    state_of_chance ^= state_of_chance << 13;
+    state_of_chance ^= state_of_chance >> 7;
+    state_of_chance ^= state_of_chance << 17;
+    return (unsigned)((state_of_chance * 0x2545f4914f6cdd1dull >> 33) % n);
+}
+
+static int losing_begin(struct mh_session *s, const struct mh_append *msg, struct mh_err *err)
+{
+    loser.now = LOSS_NOTHING;
+    if (loser.until > 0 && --loser.until == 0) {
+        loser.now = below(3) ? LOSS_OF_THE_ANSWER : LOSS_OF_THE_BATCH;
+        loser.until = 1 + below(2 * loser.every);
+    }
+    if (loser.now == LOSS_OF_THE_ANSWER) {
+        struct mh_mem_options o = loser.options;
+        o.lose_answer_nth = 1;
+        int rc = mh_mem_configure("dst0", &o, err);
+        if (rc != 0)
+            return rc;
+    }
+    int rc = far_connector.append_begin(s, msg, err);
+    loser.n[loser.now] += rc == 0;
+    return rc;
+}
+
+static int losing_end(struct mh_session *s, struct mh_err *err)
+{
+    if (loser.now == LOSS_OF_THE_BATCH)
+        s->is_dead = true;
+    loser.now = LOSS_NOTHING;
+    return far_connector.append_end(s, err);
+}
+
+static struct mh_connector losing_connector;
+
+static void put_random_mail(unsigned *number)
+{
+    for (unsigned f = 0; f < LOST_FOLDERS; f++) {
+        for (unsigned n = below(120); n > 0; n--) {
+            unsigned i = (*number)++;
+            /* Every fourth is a twin of its neighbour: the same octets, flags and date, in the same folder. */
+            unsigned twins = below(4) ? 1 : 2;
+            while (twins--)
+                (void)put_number("src0", lost_folders[f], i, 200 + (i * 37) % 900);
+        }
+    }
+}
+
+static void assert_each_once(unsigned long long seed)
+{
+    for (unsigned f = 0; f < LOST_FOLDERS; f++) {
+        struct difference d = differ("src0", lost_folders[f], "dst0", lost_folders[f], SAME_ALL);
+        cr_assert(d.lost == 0 && d.extra == 0, "seed %llu, %s: %zu lost, %zu doubled or changed",
+                  seed, lost_folders[f], d.lost, d.extra);
+    }
+    cr_assert_eq(store_messages("src0"), store_messages("dst0"), "seed %llu", seed);
+}
+
+static void run_until_done(struct haul *h, unsigned long long seed)
+{
+    char line[1024];
+    unsigned runs = 0;
+    do {
+        cr_assert_lt(runs++, RUNS_MAX, "seed %llu: it does not end: %s", seed,
+                     mh_err_line(&h->err, line, sizeof line));
+        h->cfg.retry_failed = false;
+        (void)haul_run(h);
+        if (h->code == 0 && h->res.counts.failed > 0) {
+            h->cfg.retry_failed = true;
+            (void)haul_run(h);
+            h->cfg.retry_failed = false;
+        }
+    } while (!went_through(h));
+}
+
+/* Two passes over a random mailbox. */
+static void lose_answers(unsigned long long seed)
+{
+    unsigned number = 0;
+    state_of_chance = seed * 2654435769u + 88172645463325252ull;
+    for (int i = 0; i < 16; i++)
+        (void)below(2);
+    struct haul *h = haul_open(1, 1, true, POOL_BYTES);
+    losing_connector = far_connector;
+    losing_connector.append_begin = losing_begin;
+    losing_connector.append_end = losing_end;
+    h->connectors[0] = &losing_connector;
+    mh_mem_options_init(&loser.options);
+    loser.options.uidplus = below(3) != 0;
+    loser.options.multiappend = below(3) != 0;
+    loser.options.condstore = below(2) != 0;
+    configure("src0", &loser.options);
+    configure("dst0", &loser.options);
+    far.late_ms = below(2) ? 1 + below(50) : 0;
+    for (unsigned f = 1; f < LOST_FOLDERS; f++)
+        cr_assert(mh_mem_make_folder("src0", lost_folders[f]));
+    for (unsigned pass = 0; pass < 2; pass++) {
+        put_random_mail(&number);
+        loser.every = 5 + below(25);
+        loser.until = 1 + below(loser.every);
+        run_until_done(h, seed);
+        assert_each_once(seed);
+        loser.until = 0;
+        uint64_t before = appends("dst0");
+        haul_run_ok(h);
+        cr_assert_eq(appends("dst0"), before, "seed %llu: a pass without news appended", seed);
+        ASSERT_COUNT(h, copied, 0);
+        assert_each_once(seed);
+    }
+    haul_close(h);
+}
+
+Test(kill, a_thousand_lost_answers, .timeout = 240)
+{
+    const char *given = getenv("MH_TEST_SEED");
+    unsigned long long seed =
+        given ? strtoull(given, NULL, 10) : (unsigned long long)mh_clock_wall_s();
+    unsigned long long first = seed;
+    memset(&loser, 0, sizeof loser);
+    shim_install(); /* nothing is really synced */
+    (void)fprintf(stderr, "MH_TEST_SEED=%llu and following\n", first);
+    do
+        lose_answers(seed++);
+    while (!given && loser.n[LOSS_OF_THE_ANSWER] < ANSWERS);
+    (void)fprintf(stderr, "%llu mailboxes, %u answers lost, %u batches lost with them\n",
+                  seed - first, loser.n[LOSS_OF_THE_ANSWER], loser.n[LOSS_OF_THE_BATCH]);
+}
