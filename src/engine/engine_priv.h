@@ -270,12 +270,15 @@ struct pass {
     size_t n_todo, next; /* [next, n_todo) was never handed out */
     struct group *again; /* handed back; owned */
     size_t n_unknown;
-    uint64_t window;           /* target UIDs from here on may be ours */
-    struct mh_uids known;      /* target UIDs from the window on that earlier passes account for */
-    struct mh_digest *digests; /* owned: by todo, where the target does not tell UIDs */
-    unsigned lanes;            /* working on it now */
-    unsigned flying;           /* lanes with messages in flight */
-    bool is_matching;          /* one lane looks at the window: the others keep still */
+    uint64_t window;      /* target UIDs from here on may be ours */
+    struct mh_uids known; /* target UIDs from the window on that earlier passes account for */
+    /* Owned, by todo, NULL if there are none: rows of earlier runs that do not know where the message lies at the target
+     * (src_uid 0: none). Such a todo is DONE, and looked for. */
+    struct mh_state_item *unplaced;
+    struct mh_digest *digests;    /* owned: by todo, where the target does not tell UIDs */
+    unsigned lanes;               /* working on it now */
+    unsigned flying;              /* lanes with messages in flight */
+    bool is_matching;             /* one lane looks at the window: the others keep still */
     struct mh_folder_result *res; /* borrowed: the job's */
     size_t res_index;
     bool has_failed;

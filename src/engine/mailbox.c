@@ -347,7 +347,13 @@ static void close_pass(struct job *job, struct pass *pass)
 {
     struct mh_counts *c = &pass->res->counts;
     const char *reason = run_is_stopping(job->run) ? "stopped" : "not-carried";
-    if (pass->phase == PASS_WAITING || (pass->phase == PASS_ENDED && c->found == 0))
+    bool is_counted = c->found > 0;
+    if (!is_counted) { /* broken off before it was known what there is: nothing of it counts */
+        if (job->mb->progress)
+            atomic_fetch_sub_explicit(&job->mb->progress->adopted, c->moved, memory_order_relaxed);
+        c->adopted = c->unchanged = c->moved = 0;
+    }
+    if (!is_counted && (pass->phase != PASS_COPYING))
         c->found = MH_MAX(c->found, pass->entry->source->messages);
     uint64_t decided = c->copied + c->adopted + c->skipped + c->failed;
     if (c->found <= decided)

@@ -320,7 +320,11 @@ static void pair_up(struct pairing *m, struct party *wanted, struct party *there
         /* Stored before without being told the UID: its row is written again with it. */
         struct mh_state_item *row = lane_row(m->lane);
         t->dst_uid = there->item->uid;
-        if (row)
+        if (row && m->pass->unplaced && m->pass->unplaced[wanted->todo].src_uid) {
+            *row = m->pass->unplaced[wanted->todo];
+            row->dst_uid = there->item->uid;
+            m->pass->flag_later = true; /* what has changed since is the next run's */
+        } else if (row)
             *row = (struct mh_state_item){.src_uid = wanted->item->uid,
                                           .dst_uid = there->item->uid,
                                           .size = t->octets,

@@ -291,6 +291,7 @@ void pass_forget(struct pass *pass)
     pass->n_kw_new = 0;
     mh_free(mh_take(pass->todo));
     mh_free(mh_take(pass->digests));
+    mh_free(mh_take(pass->unplaced));
     mh_free(mh_take(pass->changes.v));
     mh_free(mh_take(pass->gone.v));
     mh_uids_done(&pass->known);
@@ -310,6 +311,8 @@ void pass_restart(struct pass *pass)
 {
     struct mh_progress *p = pass->job->mb->progress;
     struct mh_counts *c = &pass->res->counts;
+    if (c->found == 0) /* what comparing has counted was told nobody yet; moves were */
+        *c = (struct mh_counts){.adopted = c->moved, .updated = c->updated};
     if (p) {
         atomic_fetch_sub_explicit(&p->found, c->found, memory_order_relaxed);
         atomic_fetch_sub_explicit(&p->adopted, c->adopted, memory_order_relaxed);

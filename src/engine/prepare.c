@@ -248,7 +248,9 @@ static void count_found(struct pass *pass)
         pass->n_found = c->adopted + pass->n_todo;
     c->found = pass->n_found;
     if (pass->is_partial && !pass->job->run->cfg->retry_failed) {
-        uint64_t others = pass->n_todo + count_left_out(pass->job, pass);
+        uint64_t others = count_left_out(pass->job, pass);
+        for (size_t i = 0; i < pass->n_todo; i++)
+            others += pass->todo[i].status != TODO_DONE || pass->todo[i].dst_uid != 0;
         c->unchanged = c->found > others ? c->found - others : 0;
         c->adopted += c->unchanged;
     }
@@ -282,8 +284,10 @@ static int write_begin(struct pass *pass, struct mh_err *err)
 
 static int skip_all(struct pass *pass)
 {
-    for (size_t i = 0; i < pass->n_todo; i++)
-        pass_close_item(pass, (uint32_t)i, "skipped", "dry-run", "");
+    for (size_t i = 0; i < pass->n_todo; i++) {
+        if (pass->todo[i].status == TODO_OPEN)
+            pass_close_item(pass, (uint32_t)i, "skipped", "dry-run", "");
+    }
     pass->next = pass->n_todo;
     return MH_OK;
 }
@@ -315,10 +319,12 @@ int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err)
     count_found(pass);
     if (dry)
         return skip_all(pass);
-    if (!job->tc->caps(lane->dst)->uidplus) {
+    if (!job->tc->caps(lane->dst)->uidplus || pass->unplaced) {
         pass->digests = mh_zalloc(pass->n_todo * sizeof *pass->digests);
         if (!pass->digests)
             return mh_err_nomem(err);
+        for (size_t i = 0; pass->unplaced && i < pass->n_todo; i++)
+            pass->digests[i] = pass->unplaced[i].digest;
     }
     code = look_into_window(pass, lane, err);
     if (code != MH_OK)

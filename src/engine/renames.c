@@ -128,6 +128,8 @@ static int rename_target(struct job *job, struct lane *lane, struct mh_state_fol
     char *native = NULL;
     char line[512];
     *done_out = false;
+    if (!there && taken && taken->uidvalidity == row->dst_uidvalidity)
+        there = taken; /* renamed by a run that was broken off before it could write that down */
     if (!there || there->uidvalidity != row->dst_uidvalidity || (taken && taken != there))
         return MH_OK;
     int code = taken == there

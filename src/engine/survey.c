@@ -158,6 +158,22 @@ static int note_gone(struct pass *pass, const struct mh_state_item *row, struct 
     return MH_OK;
 }
 
+/* Stored by a run that broke off before it had found out where: no UIDPLUS. */
+static int add_unplaced(struct pass *pass, size_t i, const struct mh_state_item *row,
+                        struct mh_err *err)
+{
+    if (!pass->unplaced)
+        pass->unplaced = mh_zalloc(pass->scan.n * sizeof *pass->unplaced);
+    if (!pass->unplaced)
+        return mh_err_nomem(err);
+    add_todo(pass, i);
+    struct todo *t = &pass->todo[pass->n_todo - 1];
+    t->status = TODO_DONE;
+    t->octets = row->size;
+    pass->unplaced[pass->n_todo - 1] = *row;
+    return MH_OK;
+}
+
 /* A message that was carried before, or went with another folder's and has come back. */
 static int known_item(struct pass *pass, size_t i, const struct mh_state_item *row,
                       struct mh_err *err)
@@ -174,6 +190,9 @@ static int known_item(struct pass *pass, size_t i, const struct mh_state_item *r
         pass->res->counts.adopted++;
         pass->res->counts.unchanged++;
     }
+    bool is_unplaced = row->dst_uid == 0 && row->how == MH_HOW_COPIED && row->has_digest;
+    if (is_unplaced && row->gone == MH_GONE_NOT)
+        return add_unplaced(pass, i, row, err);
     uint32_t kw = pass->kw_ids[item->kwset];
     if (item->flags == row->flags && kw == row->kw && row->gone == MH_GONE_NOT)
         return MH_OK;
@@ -391,7 +410,7 @@ static bool adds_up(const struct pass *pass)
     uint64_t there = pass->row.src_messages;
     const struct old_skip *s = find_left_out(pass->job, pass->entry->source->path, &n);
     for (size_t i = 0; i < pass->n_todo; i++)
-        there += !pass->todo[i].is_orphan;
+        there += pass->todo[i].status == TODO_OPEN && !pass->todo[i].is_orphan;
     for (size_t i = 0; i < n; i++)
         there -= mh_uids_has(&pass->vanished, s[i].uid) && !is_gone(pass, s[i].uid);
     return there - pass->gone.n == pass->n_found;
