@@ -19,6 +19,7 @@ enum {
     POLL_MIN_MS = 1000,        /* … but not more often than this */
     RETRY_FIRST_MS = 5 * 1000, /* after a failed pass; doubled each time */
     RETRY_MAX_MS = 15 * 60 * 1000,
+    TOLD_POLLS = 10,  /* a mailbox whose server tells is asked that much less often */
     TOGETHER_MS = 50, /* what a server tells in one go is carried in one pass */
 };
 
@@ -31,6 +32,7 @@ struct watching {
     bool is_printable;      /* every folder has what tells any change */
     unsigned quiet;         /* polls in a row without news */
     unsigned failed;        /* passes in a row */
+    int64_t asked_ms;       /* when the source was seen without news last: what has happened since may be as old */
 };
 
 /* --- what the folders are -------------------------------------------------------------------------------- */
@@ -113,6 +115,8 @@ static bool ask_for_news(struct watching *w)
         code = job->sc->list(w->src, true, &job->src_folders, &err);
     if (code == MH_OK && take_print(&job->src_folders, &print))
         news = !w->is_printable || memcmp(&print, &w->print, sizeof print) != 0;
+    job->told_ms = w->asked_ms; /* what is found by asking may have happened right behind the last look */
+    w->asked_ms = mh_now_ms();
     if (code != MH_OK || !was_kept)
         drop_source(w);
     if (!was_kept)
@@ -164,8 +168,8 @@ static bool listen(struct watching *w)
     struct listener l = {.job = job, .src = w->src, .until_ms = mh_now_ms() + poll_ms(w)};
     struct mh_task *task = NULL;
     struct mh_err err;
-    if (job->sc->caps(w->src)->watch_all)
-        l.until_ms = MH_NEVER;
+    if (job->sc->caps(w->src)->watch_all) /* it tells of everything; asked all the same, now and then */
+        l.until_ms = mh_now_ms() + TOLD_POLLS * poll_ms(w);
     if (mh_task_spawn(job->sched, "listen", listen_task, &l, &task, &err) != MH_OK)
         return ask_for_news(w);
     while (!l.is_done && !run_is_stopping(job->run)) {
@@ -179,7 +183,10 @@ static bool listen(struct watching *w)
         drop_source(w); /* whatever has happened meanwhile: the next pass looks */
         return l.code != MH_ECANCEL;
     }
-    return l.has_changed || ask_for_news(w);
+    if (!l.has_changed)
+        return ask_for_news(w);
+    job->told_ms = mh_now_ms();
+    return true;
 }
 
 /* Nothing but time: until UNTIL_MS or a stop. */
@@ -211,9 +218,8 @@ static void wait_for_news(struct watching *w)
         }
         w->quiet = news ? 0 : w->quiet + 1;
     }
-    job->told_ms = mh_now_ms();
     if (news && w->src)
-        doze(job, job->told_ms + TOGETHER_MS);
+        doze(job, mh_now_ms() + TOGETHER_MS);
 }
 
 /* --- the service ------------------------------------------------------------------------------------------- */
@@ -233,6 +239,7 @@ void mailbox_watch(struct job *job)
 {
     struct watching w = {.job = job};
     while (!run_is_stopping(job->run)) {
+        w.asked_ms = mh_now_ms();
         mailbox_pass(job, &w.src);
         note_pass(&w);
         if (run_is_stopping(job->run))
