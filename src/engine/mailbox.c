@@ -65,6 +65,10 @@ static void load_state(void *arg)
 static int read_state(struct job *job, struct mh_err *err)
 {
     struct load_state l = {.job = job};
+    /* What the pass before has handed over is read now: it must be there. */
+    int code = job->run->cfg->dry_run ? MH_OK : mh_state_sync(job->run->cfg->state, err);
+    if (code != MH_OK)
+        return code;
     job->skips = mh_zalloc(sizeof *job->skips);
     if (!job->skips)
         return mh_err_nomem(err);
