@@ -58,14 +58,17 @@ static void *loop_main(void *arg)
     return NULL;
 }
 
+/* A loop may be at the end of a post to another one: all have ended before the first is freed. */
 static void loops_end(struct mh_loops *l)
 {
     for (unsigned i = 0; l && i < l->n; i++) {
         if (l->threads[i].code == MH_OK)
             mh_sched_release(l->threads[i].sched);
-        (void)pthread_join(l->threads[i].thread, NULL);
-        mh_loop_free(l->threads[i].loop);
     }
+    for (unsigned i = 0; l && i < l->n; i++)
+        (void)pthread_join(l->threads[i].thread, NULL);
+    for (unsigned i = 0; l && i < l->n; i++)
+        mh_loop_free(l->threads[i].loop);
     mh_free(l);
 }
 
@@ -411,9 +414,9 @@ int mh_work_end(struct mh_work *w, struct mh_err *err)
 {
     if (w->screen_is_on)
         w->app->screen->stop(w->app->screen);
+    int code = mh_state_close(w->cfg.state, err); /* its thread posts to the loops: it ends first */
     loops_end(w->loops);
     mh_net_free(w->cfg.net);
-    int code = mh_state_close(w->cfg.state, err);
     mh_bucket_free(w->limit_in);
     mh_bucket_free(w->limit_out);
     mh_timetable_free(w->timetable);

@@ -32,7 +32,8 @@ struct watching {
     bool is_printable;      /* every folder has what tells any change */
     unsigned quiet;         /* polls in a row without news */
     unsigned failed;        /* passes in a row */
-    int64_t asked_ms;       /* when the source was seen without news last: what has happened since may be as old */
+    int64_t
+        asked_ms; /* when the source was seen without news last: what has happened since may be as old */
 };
 
 /* --- what the folders are -------------------------------------------------------------------------------- */
@@ -115,7 +116,8 @@ static bool ask_for_news(struct watching *w)
         code = job->sc->list(w->src, true, &job->src_folders, &err);
     if (code == MH_OK && take_print(&job->src_folders, &print))
         news = !w->is_printable || memcmp(&print, &w->print, sizeof print) != 0;
-    job->told_ms = w->asked_ms; /* what is found by asking may have happened right behind the last look */
+    job->told_ms =
+        w->asked_ms; /* what is found by asking may have happened right behind the last look */
     w->asked_ms = mh_now_ms();
     if (code != MH_OK || !was_kept)
         drop_source(w);
@@ -168,7 +170,8 @@ static bool listen(struct watching *w)
     struct listener l = {.job = job, .src = w->src, .until_ms = mh_now_ms() + poll_ms(w)};
     struct mh_task *task = NULL;
     struct mh_err err;
-    if (job->sc->caps(w->src)->watch_all) /* it tells of everything; asked all the same, now and then */
+    if (job->sc->caps(w->src)
+            ->watch_all) /* it tells of everything; asked all the same, now and then */
         l.until_ms = mh_now_ms() + TOLD_POLLS * poll_ms(w);
     if (mh_task_spawn(job->sched, "listen", listen_task, &l, &task, &err) != MH_OK)
         return ask_for_news(w);
