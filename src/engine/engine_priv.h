@@ -252,7 +252,7 @@ struct pass {
     struct mh_scan
         scan; /* of all messages, or (is_partial) of those that are new or have changed */
     bool is_partial;
-    int gone_by;             /* with is_partial: what VANISHED is, see mh_changes */
+    enum mh_gone_by gone_by; /* with is_partial: what VANISHED is, see mh_changes */
     struct mh_uids vanished; /* likewise */
     bool is_surveyed;        /* compared with the state before the target was opened */
     uint64_t n_found;        /* messages at the source */

@@ -89,12 +89,14 @@ struct mh_since {
     bool messages_known;
 };
 
+enum mh_gone_by { MH_GONE_NONE, MH_GONE_LISTED, MH_GONE_BY_PRESENT };
+
 /* What has happened in a folder since then. {0} before; mh_changes_done() in any case. */
 struct mh_changes {
     struct mh_scan scan; /* messages that are new, or whose flags or keywords changed; finished */
     /* Which messages are not there any more, in the form the server has it in: GONE (may name UIDs that never were;
      * QRESYNC's VANISHED), or PRESENT (all that are there), or neither: none is missing. Finished. */
-    enum { MH_GONE_NONE, MH_GONE_LISTED, MH_GONE_BY_PRESENT } gone_by;
+    enum mh_gone_by gone_by;
     struct mh_uids gone, present;
 };
 void mh_changes_done(struct mh_changes *c);
