@@ -137,7 +137,8 @@ struct job {
     struct movable
         *movable; /* owned: what is gone from one folder and may be new in another; see moves.c */
     size_t n_movable;
-    size_t first_waiting; /* no pass before it is PASS_WAITING or PASS_SURVEYED */
+    size_t first_waiting;    /* no pass before it is PASS_WAITING or PASS_SURVEYED */
+    size_t first_unsurveyed; /* likewise PASS_WAITING alone */
     size_t n_in_phase[PASS_PHASES];
     uint64_t waiting_messages;     /* of those that are PASS_WAITING or PASS_SURVEYED */
     struct lane *lanes[LANES_MAX]; /* [0] works in the job's own task, the others in theirs */

@@ -784,13 +784,12 @@ static bool waits(const struct pass *p)
 }
 
 /* While folders are surveyed: one that is not yet. */
-static struct pass *next_to_survey(const struct job *job)
+static struct pass *next_to_survey(struct job *job)
 {
-    for (size_t i = 0; i < job->n_passes; i++) {
-        if (job->passes[i].phase == PASS_WAITING)
-            return &job->passes[i];
-    }
-    return NULL;
+    while (job->first_unsurveyed < job->n_passes &&
+           job->passes[job->first_unsurveyed].phase != PASS_WAITING)
+        job->first_unsurveyed++;
+    return job->first_unsurveyed < job->n_passes ? &job->passes[job->first_unsurveyed] : NULL;
 }
 
 /* A folder nobody works on first, the largest; else one that has work left for one more. */

@@ -473,7 +473,7 @@ static void reset(struct job *job)
     mh_state_folders_done(&job->rows);
     job->rows = (struct mh_state_folders){.n = 0};
     memset(job->n_in_phase, 0, sizeof job->n_in_phase);
-    job->first_waiting = 0;
+    job->first_waiting = job->first_unsurveyed = 0;
     job->waiting_messages = 0;
     job->is_surveying = false;
     job->broken_off_wall_s = 0;

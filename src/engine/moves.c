@@ -281,14 +281,20 @@ static int order_moves(const void *a, const void *b)
     return u < v ? -1 : u > v;
 }
 
+static int order_move(const void *key, const void *element)
+{
+    const uint64_t *uid = key;
+    uint64_t other = ((const struct move *)element)->was->row.dst_uid;
+    return *uid < other ? -1 : *uid > other;
+}
+
 static int on_moved(void *ctx, uint64_t uid, uint64_t new_uid, struct mh_err *err)
 {
     struct moves *group = ctx;
+    struct move *m = bsearch(&uid, group->v, group->n, sizeof *m, order_move);
     (void)err;
-    for (size_t i = 0; i < group->n; i++) {
-        if (group->v[i].was->row.dst_uid == uid)
-            group->v[i].new_uid = new_uid;
-    }
+    if (m)
+        m->new_uid = new_uid;
     return MH_OK;
 }
 
@@ -502,13 +508,21 @@ struct put_away {
     bool *done; /* by index */
 };
 
+static int order_put_away(const void *key, const void *element)
+{
+    const uint64_t *uid = key;
+    uint64_t other = (*(const struct movable *const *)element)->row.dst_uid;
+    return *uid < other ? -1 : *uid > other;
+}
+
 static int on_put_away(void *ctx, uint64_t uid, uint64_t new_uid, struct mh_err *err)
 {
     struct put_away *p = ctx;
     (void)new_uid;
     (void)err;
-    for (size_t i = 0; i < p->n; i++)
-        p->done[i] |= p->v[i]->row.dst_uid == uid;
+    struct movable **m = bsearch(&uid, p->v, p->n, sizeof(struct movable *), order_put_away);
+    if (m)
+        p->done[m - p->v] = true;
     return MH_OK;
 }
 

@@ -40,6 +40,8 @@ void pass_enter(struct pass *pass, enum pass_phase phase)
     pass->phase = phase;
     job->n_in_phase[phase]++;
     job->waiting_messages += waiting_messages(pass);
+    if (phase == PASS_WAITING)
+        job->first_unsurveyed = MH_MIN(job->first_unsurveyed, (size_t)(pass - job->passes));
     if (phase == PASS_WAITING || phase == PASS_SURVEYED)
         job->first_waiting = MH_MIN(job->first_waiting, (size_t)(pass - job->passes));
 }
