@@ -549,10 +549,15 @@ static int quarantine_group(struct job *job, struct lane *lane, struct movable *
         uids[i] = v[i]->row.dst_uid;
     if (code == MH_OK && is_same)
         code = job->tc->move(lane->dst, uids, n, &to, on_put_away, &p, err);
-    for (size_t i = 0; code == MH_OK && i < n; i++) {
+    for (size_t i = 0; code == MH_OK && i < n;) {
         /* One that is not there any more was removed by the target's user: gone for good. */
-        code = write_gone(job, &v[i], 1, p.done[i] ? MH_GONE_QUARANTINED : MH_GONE_KEPT, err);
-        count_gone(v[i], p.done[i]);
+        bool is_away = p.done[i];
+        size_t run = 1;
+        while (i + run < n && p.done[i + run] == is_away)
+            run++;
+        code = write_gone(job, &v[i], run, is_away ? MH_GONE_QUARANTINED : MH_GONE_KEPT, err);
+        for (size_t end = i + run; i < end; i++)
+            count_gone(v[i], is_away);
     }
     mh_free(to.path);
     mh_free(to.native);
