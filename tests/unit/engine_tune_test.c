@@ -145,7 +145,7 @@ static const struct model models[] = {
      {25, 6, 0, false},
      {800, 6, 99, false},
      false},
-    {"nothing matters", flat, true, false, false, 0, {100, 2, 2, false}, {100, 2, 2, false}, false},
+    {"nothing matters", flat, true, false, false, 0, {200, 2, 3, false}, {200, 2, 3, false}, false},
 };
 
 Test(engine_tune, comes_near_the_best_of_each_target)
