@@ -44,7 +44,7 @@ int eml_plan_name(struct mh_session *s, const char *path, char **path_out, char 
 /* --- listing (worker thread) ------------------------------------------------------------------ */
 
 struct listing {
-    bool with_status;
+    enum mh_listing what;
     bool has_inbox;
     struct mh_folders *out;
 };
@@ -70,7 +70,7 @@ static int add_folder(const struct listing *l, const char *native, const struct 
         rc = mh_file_path_decode(native, strlen(native), &naming, &path, err);
     if (rc == 0)
         rc = mh_file_store_add(l->out, mh_buf_str(&path), native, &f, err);
-    if (rc == 0 && l->with_status) {
+    if (rc == 0 && l->what != MH_LIST_NAMES) {
         f->messages = found->messages;
         f->size = found->size;
         f->size_known = true;
@@ -109,11 +109,11 @@ static int list_dir(const struct listing *l, int dir_fd, const char *name, const
     return rc == 0 ? add_folder(l, native, &found, err) : rc;
 }
 
-static int add_folders(struct mh_session *s, bool with_status, struct mh_folders *out,
+static int add_folders(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
                        struct mh_err *err)
 {
     const struct mh_file_store *store = &s->store;
-    struct listing l = {.with_status = with_status, .out = out};
+    struct listing l = {.what = what, .out = out};
     struct stat st;
     if (store->single) {
         bool is_there = fstatat(store->root_fd, store->single, &st, 0) == 0;
@@ -125,9 +125,9 @@ static int add_folders(struct mh_session *s, bool with_status, struct mh_folders
     return list_dir(&l, store->root_fd, ".", EML_ROOT, 0, err);
 }
 
-int eml_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err)
+int eml_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out, struct mh_err *err)
 {
-    return mh_file_store_list(s, add_folders, with_status, out, err);
+    return mh_file_store_list(s, add_folders, what, out, err);
 }
 
 /* --- making ----------------------------------------------------------------------------------- */

@@ -595,7 +595,8 @@ size_t imap_uid_chunk(const uint64_t *uids, size_t n);
 
 /* --- the vtable's functions ------------------------------------------------------------------- */
 
-int imap_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err);
+int imap_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
+              struct mh_err *err);
 int imap_create(struct mh_session *s, const char *path, enum mh_role role, char **path_out,
                 char **native_out, struct mh_err *err);
 int imap_plan_name(struct mh_session *s, const char *path, char **path_out, char **native_out,

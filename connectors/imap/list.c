@@ -106,6 +106,7 @@ bool imap_is_own(const struct mh_session *s, const char *native, size_t len)
 
 struct listing {
     struct mh_session *s;
+    enum mh_listing what;
     struct mh_folders *out;
     uint32_t *slots; /* owned: index + 1 of a folder by its native name; power of two */
     size_t n_slots;
@@ -326,12 +327,13 @@ static bool take(struct imap_cmd *cmd, const struct mh_resp_event *ev)
 
 /* --- the commands ----------------------------------------------------------------------------- */
 
-static void add_status_items(const struct mh_session *s, struct mh_cmd *c)
+static void add_status_items(const struct listing *l, struct mh_cmd *c)
 {
+    const struct mh_session *s = l->s;
     mh_cmd_raw(c, "(MESSAGES UIDNEXT UIDVALIDITY");
     if (imap_has(&s->capset, IMAP_CAP_CONDSTORE) || imap_has(&s->capset, IMAP_CAP_QRESYNC))
         mh_cmd_raw(c, " HIGHESTMODSEQ");
-    if (imap_has(&s->capset, IMAP_CAP_STATUS_SIZE))
+    if (l->what == MH_LIST_SIZES && imap_has(&s->capset, IMAP_CAP_STATUS_SIZE))
         mh_cmd_raw(c, " SIZE");
     if (imap_has(&s->capset, IMAP_CAP_OBJECTID) && s->names.family != IMAP_CYRUS)
         mh_cmd_raw(c, " MAILBOXID");
@@ -348,7 +350,7 @@ static int start(struct listing *l, const char *name, struct imap_cmd **out, str
     return MH_OK;
 }
 
-static int list_extended(struct listing *l, bool with_status, struct mh_err *err)
+static int list_extended(struct listing *l, struct mh_err *err)
 {
     struct mh_session *s = l->s;
     struct imap_cmd *cmd = NULL;
@@ -356,11 +358,11 @@ static int list_extended(struct listing *l, bool with_status, struct mh_err *err
     if (rc == MH_OK) {
         if (imap_has(&s->capset, IMAP_CAP_SPECIAL_USE))
             mh_cmd_raw(&cmd->text, " SPECIAL-USE");
-        if (with_status && imap_has(&s->capset, IMAP_CAP_LIST_STATUS)) {
+        if (l->what != MH_LIST_NAMES && imap_has(&s->capset, IMAP_CAP_LIST_STATUS)) {
             mh_cmd_raw(&cmd->text, " STATUS ");
-            add_status_items(s, &cmd->text);
+            add_status_items(l, &cmd->text);
         }
-        if (with_status && s->names.family == IMAP_CYRUS &&
+        if (l->what != MH_LIST_NAMES && s->names.family == IMAP_CYRUS &&
             imap_has(&s->capset, IMAP_CAP_LIST_METADATA))
             mh_cmd_raw(&cmd->text, " METADATA (" CYRUS_UNIQUE_ID ")");
         mh_cmd_raw(&cmd->text, ")");
@@ -403,7 +405,7 @@ static int send_status(struct listing *l, const struct mh_folder *f, struct imap
         return rc;
     mh_cmd_string(&(*out)->text, f->native, strlen(f->native));
     mh_cmd_raw(&(*out)->text, " ");
-    add_status_items(l->s, &(*out)->text);
+    add_status_items(l, &(*out)->text);
     return imap_cmd_send(*out, err);
 }
 
@@ -500,16 +502,18 @@ static int make_distinct(struct listing *l, struct mh_err *err)
     return MH_OK;
 }
 
-int imap_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err)
+int imap_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
+              struct mh_err *err)
 {
-    struct listing l = {.s = s, .out = out, .native = MH_BUF_INIT, .path = MH_BUF_INIT};
+    struct listing l = {
+        .s = s, .what = what, .out = out, .native = MH_BUF_INIT, .path = MH_BUF_INIT};
     l.seed = (uint64_t)mh_clock_mono_us() * UINT64_C(0x9e3779b97f4a7c15) ^ (uintptr_t)out;
     uint64_t dropped = s->counters.dropped_names;
     bool extended = imap_has(&s->capset, IMAP_CAP_LIST_EXTENDED);
     int rc = grow_slots(&l, err);
     if (rc == MH_OK)
-        rc = extended ? list_extended(&l, with_status, err) : list_plain(&l, err);
-    if (rc == MH_OK && with_status)
+        rc = extended ? list_extended(&l, err) : list_plain(&l, err);
+    if (rc == MH_OK && what != MH_LIST_NAMES)
         rc = status_all(&l, err);
     if (rc == MH_OK)
         rc = make_distinct(&l, err);

@@ -20,7 +20,7 @@
 
 struct listing {
     enum maildir_layout layout;
-    bool with_status;
+    enum mh_listing what;
     struct mh_folders *out;
 };
 
@@ -58,7 +58,7 @@ static int add_folder(const struct listing *l, int dir_fd, const char *native, s
     int rc = maildir_name_decode(l->layout, native, &path, err);
     if (rc == 0)
         rc = mh_file_store_add(l->out, mh_buf_str(&path), native, &f, err);
-    if (rc == 0 && l->with_status) {
+    if (rc == 0 && l->what != MH_LIST_NAMES) {
         f->size_known = true;
         count_box(dir_fd, "cur", f);
         count_box(dir_fd, "new", f);
@@ -165,17 +165,18 @@ static int load_subscriptions(void *arg, struct mh_err *err)
     return rc == MH_ENOENT ? 0 : rc;
 }
 
-static int add_folders(struct mh_session *s, bool with_status, struct mh_folders *out,
+static int add_folders(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
                        struct mh_err *err)
 {
-    struct listing l = {s->layout, with_status, out};
+    struct listing l = {s->layout, what, out};
     return list_dir(&l, s->store.root_fd, ".", MAILDIR_ROOT, 0, err);
 }
 
-int maildir_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err)
+int maildir_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
+                 struct mh_err *err)
 {
     struct subscriptions_job job = {s, out};
-    int rc = mh_file_store_list(s, add_folders, with_status, out, err);
+    int rc = mh_file_store_list(s, add_folders, what, out, err);
     return rc == 0 && out->n ? mh_file_run(load_subscriptions, &job, err) : rc;
 }
 

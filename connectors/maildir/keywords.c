@@ -160,9 +160,33 @@ uint32_t maildir_keywords_known(const struct maildir_keywords *k, const char *wo
 
 /* --- saving ----------------------------------------------------------------------------------- */
 
+/* Looks whether the lock file is still the one of SEEN, which then is the one that lies there. */
+static bool is_still(int dir_fd, struct stat *seen)
+{
+    struct stat now = {0};
+    (void)fstatat(dir_fd, KEYWORDS_LOCK, &now, AT_SYMLINK_NOFOLLOW);
+    bool is_same = now.st_ino == seen->st_ino && now.st_mtim.tv_sec == seen->st_mtim.tv_sec &&
+                   now.st_mtim.tv_nsec == seen->st_mtim.tv_nsec;
+    *seen = now;
+    return is_same;
+}
+
+/*
+ * A lock that nobody has touched while we waited, and whose time is far from now, either way: the clock may have been set
+ * since. By the clock alone a jump of it would break the lock of somebody who is writing, or keep a dead one for ever.
+ */
+static bool break_stale(int dir_fd, const struct stat *seen)
+{
+    int64_t age_s = (int64_t)time(NULL) - (int64_t)seen->st_mtim.tv_sec;
+    return seen->st_ino != 0 && (age_s > LOCK_STALE_S || age_s < -LOCK_STALE_S) &&
+           unlinkat(dir_fd, KEYWORDS_LOCK, 0) == 0;
+}
+
 static int take_lock(int dir_fd, int *fd_out, struct mh_err *err)
 {
-    for (int i = 0; i < LOCK_TRIES; i++) {
+    struct stat seen = {0};
+    bool was_still = true; /* all the time but for the first look */
+    for (int i = 0; i <= LOCK_TRIES; i++) {
         int fd = openat(dir_fd, KEYWORDS_LOCK, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd >= 0) {
             *fd_out = fd;
@@ -170,10 +194,9 @@ static int take_lock(int dir_fd, int *fd_out, struct mh_err *err)
         }
         if (errno != EEXIST)
             return mh_err_sys(err, MH_EFOLDER, "maildir", errno, "cannot make %s", KEYWORDS_LOCK);
-        struct stat st;
-        if (fstatat(dir_fd, KEYWORDS_LOCK, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            time(NULL) - st.st_mtime > LOCK_STALE_S)
-            (void)unlinkat(dir_fd, KEYWORDS_LOCK, 0);
+        was_still &= is_still(dir_fd, &seen) || i == 0;
+        if (i == LOCK_TRIES - 1 && !(was_still && break_stale(dir_fd, &seen)))
+            break;
         /* A file that exists tells nobody when it goes: asking again is all there is. */
         struct timespec pause = {0, LOCK_WAIT_MS * 1000000L};
         (void)nanosleep(&pause, NULL);

@@ -107,7 +107,7 @@ struct mh_session {
 };
 
 /* folders.c */
-int maildir_list(struct mh_session *s, bool with_status, struct mh_folders *out,
+int maildir_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
                  struct mh_err *err);
 int maildir_create(struct mh_session *s, const char *path, enum mh_role role, char **path_out,
                    char **native_out, struct mh_err *err);

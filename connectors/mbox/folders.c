@@ -203,10 +203,10 @@ static int list_dir(struct mh_folders *out, int dir_fd, const char *name, const 
     return rc;
 }
 
-static int add_folders(struct mh_session *s, bool with_status, struct mh_folders *out,
+static int add_folders(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
                        struct mh_err *err)
 {
-    (void)with_status;
+    (void)what;
     const struct mh_file_store *store = &s->store;
     struct stat st;
     if (!store->single)
@@ -216,9 +216,10 @@ static int add_folders(struct mh_session *s, bool with_status, struct mh_folders
 }
 
 /* No counts: only reading all of a file tells them. */
-int mbox_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err)
+int mbox_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
+              struct mh_err *err)
 {
-    return mh_file_store_list(s, add_folders, with_status, out, err);
+    return mh_file_store_list(s, add_folders, what, out, err);
 }
 
 /* --- making ----------------------------------------------------------------------------------- */

@@ -152,7 +152,8 @@ struct mh_session {
 };
 
 /* folders.c */
-int mbox_list(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err);
+int mbox_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
+              struct mh_err *err);
 int mbox_create(struct mh_session *s, const char *path, enum mh_role role, char **path_out,
                 char **native_out, struct mh_err *err);
 int mbox_plan_name(struct mh_session *s, const char *path, char **path_out, char **native_out,

@@ -126,10 +126,10 @@ static int list_locked(struct mh_session *s, struct mh_folders *out, struct mh_e
     return rc;
 }
 
-static int mem_list(struct mh_session *s, bool with_status, struct mh_folders *out,
+static int mem_list(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
                     struct mh_err *err)
 {
-    (void)with_status;
+    (void)what;
     int rc = s->is_dead ? mem_lost(s, err) : mem_ask(s, 1, err);
     if (rc < 0)
         return rc;

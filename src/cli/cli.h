@@ -37,6 +37,12 @@ struct mh_cli_options {
 int mh_cli_parse(int argc, char **argv, struct mh_cli_options *out, int *argc_out,
                  struct mh_err *err) MH_MUST_CHECK;
 void mh_cli_options_done(struct mh_cli_options *o);
+/*
+ * When the clocks of this zone show VALUE next after NOW_S: "HH:MM", or "YYYY-MM-DDTHH:MM" (then maybe a time that is over).
+ * In the hour that autumn repeats the first of the two that is still to come; a time that spring skips is the one
+ * that it would have been without daylight saving. False when it cannot be read.
+ */
+bool mh_cli_time(const char *value, int64_t now_s, int64_t *wall_s_out);
 /* COMMAND NULL: the overview. */
 void mh_cli_help(FILE *out, const struct mh_cli_command *command);
 

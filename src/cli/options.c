@@ -200,28 +200,56 @@ static int set_when(const struct option_row *row, const char *value, unsigned *o
     return bad_value(row, value, err);
 }
 
-/* "HH:MM", the next one from NOW on, or "YYYY-MM-DDTHH:MM"; local time. */
-static int set_time(const struct option_row *row, const char *value, int64_t now_s, int64_t *out,
-                    struct mh_err *err)
+/* The moment at which local clocks, with or without daylight saving, show WANT; false when they do not. */
+static bool moment_of(const struct tm *want, int is_dst, int64_t *out)
+{
+    struct tm tm = *want;
+    struct tm shown = *want;
+    tm.tm_isdst = is_dst;
+    time_t at = mktime(&tm);
+    *out = (int64_t)at;
+    /* timegm() counts the same days in both, also where WANT's is the 32nd. */
+    return localtime_r(&at, &tm) && timegm(&tm) == timegm(&shown);
+}
+
+/* The first moment after NOW_S at which local clocks show WANT, else the last one. */
+static int64_t next_moment(const struct tm *want, int64_t now_s)
+{
+    int64_t summer = 0;
+    int64_t winter = 0;
+    bool in_summer = moment_of(want, 1, &summer);
+    bool in_winter = moment_of(want, 0, &winter);
+    if (in_summer && (!in_winter || summer > now_s))
+        return summer;
+    return winter; /* also where neither shows it */
+}
+
+bool mh_cli_time(const char *value, int64_t now_s, int64_t *wall_s_out)
 {
     time_t now = (time_t)now_s;
     struct tm tm;
-    const char *end = NULL;
-    (void)localtime_r(&now, &tm);
-    struct tm day = tm;
-    tm.tm_sec = 0;
     bool is_clock = value[strcspn(value, "-")] == '\0';
-    end = is_clock ? strptime(value, "%H:%M", &tm) : strptime(value, "%Y-%m-%dT%H:%M", &tm);
+    if (!localtime_r(&now, &tm))
+        return false;
+    const char *end = strptime(value, is_clock ? "%H:%M" : "%Y-%m-%dT%H:%M", &tm);
     if (!end || *end)
-        return bad_value(row, value, err);
-    if (is_clock &&
-        (tm.tm_hour < day.tm_hour || (tm.tm_hour == day.tm_hour && tm.tm_min <= day.tm_min)))
+        return false;
+    tm.tm_sec = 0;
+    *wall_s_out = next_moment(&tm, now_s);
+    if (is_clock && *wall_s_out <= now_s) {
         tm.tm_mday++;
-    tm.tm_isdst = -1;
-    time_t at = mktime(&tm);
-    if (at <= now)
+        *wall_s_out = next_moment(&tm, now_s);
+    }
+    return true;
+}
+
+static int set_time(const struct option_row *row, const char *value, int64_t now_s, int64_t *out,
+                    struct mh_err *err)
+{
+    if (!mh_cli_time(value, now_s, out))
+        return bad_value(row, value, err);
+    if (*out <= now_s)
         return mh_err_set(err, MH_EUSAGE, "usage", "--%s: %s is over", row->name, value);
-    *out = (int64_t)at;
     return MH_OK;
 }
 

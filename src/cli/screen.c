@@ -295,7 +295,8 @@ static void *draw_main(void *arg)
     while (!s->must_stop) {
         struct timespec until;
         draw(s);
-        (void)clock_gettime(CLOCK_REALTIME, &until);
+        (void)clock_gettime(CLOCK_MONOTONIC,
+                            &until); /* as WAKE: a jump of the wall clock stops nothing */
         until.tv_nsec += REDRAW_MS * 1000000l;
         until.tv_sec += until.tv_nsec / 1000000000l;
         until.tv_nsec %= 1000000000l;
@@ -430,7 +431,11 @@ int mh_screen_new(bool quiet, enum mh_color color, struct mh_screen **out, struc
     s->has_color =
         color == MH_COLOR_ALWAYS || (color == MH_COLOR_AUTO && s->is_live && !getenv("NO_COLOR"));
     (void)pthread_mutex_init(&s->lock, NULL);
-    (void)pthread_cond_init(&s->wake, NULL);
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&s->wake, &attr);
+    (void)pthread_condattr_destroy(&attr);
     mh_log_set_output(on_log, s);
     *out = &s->face;
     return MH_OK;

@@ -186,6 +186,9 @@ void report_verify_json(FILE *out, const struct mh_verify_result *r)
     put_n(root, "missing", c->missing);
     put_n(root, "skipped", c->skipped);
     put_n(root, "listed", c->listed);
+    put_n(root, "later", c->later);
+    put_n(root, "pending", c->pending);
+    put_n(root, "unsettled", c->unsettled);
     put_n(root, "extra", c->extra);
     put_n(root, "flags", c->flags);
     put_n(root, "dates", c->dates);
@@ -382,20 +385,28 @@ static void print_verify_table(FILE *out, const struct mh_verify_result *r)
         (void)fprintf(out, " + skipped %" PRIu64, c->skipped);
     if (c->listed)
         (void)fprintf(out, " + only listed %" PRIu64, c->listed);
+    if (c->later)
+        (void)fprintf(out, " + left to the next verify %" PRIu64, c->later);
     (void)fprintf(out,
                   "\n  extra %" PRIu64 "   flags differ %" PRIu64 "   dates differ %" PRIu64
                   "   in %.1f s\n",
                   c->extra, c->flags, c->dates, (double)r->elapsed_ms / 1000);
+    if (c->pending)
+        (void)fprintf(out, "  a run is at work and has not come to %" PRIu64 " of them yet\n",
+                      c->pending);
+    if (c->unsettled)
+        (void)fprintf(out, "  changed while it was looked at: %" PRIu64 "\n", c->unsettled);
     bool stopped = false;
     for (size_t i = 0; i < r->n_mailboxes; i++)
         stopped |= r->mailboxes[i].err.code != MH_OK;
-    bool good = c->differs == 0 && c->missing == 0 && !stopped;
+    bool good = c->differs == 0 && c->missing == 0 && c->pending == 0 && !stopped;
     bool noted = c->extra || c->flags || c->dates || c->skipped;
-    (void)fprintf(out, "  verdict: %s%s\n",
+    (void)fprintf(out, "  verdict: %s%s%s\n",
                   !good   ? "NOT complete: see above"
                   : noted ? "complete, with the differences above"
                           : "complete and equal",
-                  c->listed ? ", as far as the sample goes" : "");
+                  c->listed ? ", as far as the sample goes" : "",
+                  c->later || c->unsettled ? ", but for what has changed meanwhile" : "");
 }
 
 void report_verify_text(FILE *out, const struct mh_verify_result *r)

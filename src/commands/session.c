@@ -317,8 +317,10 @@ static int open_state(struct mh_work *w, enum mh_state_need need, struct mh_err 
     int code = find_state(w, err);
     if (code == MH_OK && need != MH_STATE_READ)
         code = make_dirs(w->state_path, err);
-    if (code == MH_OK && need != MH_STATE_READ)
+    if (code == MH_OK && need == MH_STATE_WRITE)
         code = mh_state_open(w->state_path, false, &w->cfg.state, err);
+    if (code == MH_OK && need == MH_STATE_KEEP)
+        code = mh_state_open_beside(w->state_path, &w->cfg.state, err);
     if (code != MH_OK && need == MH_STATE_KEEP) {
         w->state_is_read_only = true;
         need = MH_STATE_READ;

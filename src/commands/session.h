@@ -26,10 +26,10 @@ struct mh_work {
     struct mh_bucket *limit_in, *limit_out;
     struct mh_loops *loops;
     bool screen_is_on;
-    bool state_is_read_only; /* MH_STATE_KEEP, and somebody else has it */
+    bool state_is_read_only; /* MH_STATE_KEEP, and it cannot be written */
 };
 
-/* MH_STATE_KEEP: to keep notes in, if nobody else has it; only to read when somebody has. */
+/* MH_STATE_KEEP: to keep notes in, beside a run too; only to read when it cannot be written. */
 enum mh_state_need { MH_STATE_NONE, MH_STATE_WRITE, MH_STATE_READ, MH_STATE_KEEP };
 
 /* Reads the plan: from two URLs when ARGC is 2 (with app->users_csv for many), else from the project file. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * mailhaul verify [SRC DST | MAILBOX…]: what is at the target, compared by content. It holds the state while it works,
- * to keep how far it is; beside a run it only reads it.
+ * mailhaul verify [SRC DST | MAILBOX…]: what is at the target, compared by content. It keeps in the state how far it is, also
+ * beside a run; one verify of a mailbox at a time.
  */
 #include "commands/report.h"
 #include "commands/session.h"
@@ -13,7 +13,7 @@ static int exit_code(const struct mh_verify_result *r)
             return mh_exit_of_mailbox(&r->mailboxes[i].err);
     }
     const struct mh_verify_counts *c = &r->counts;
-    bool met = c->differs + c->missing + c->extra + c->flags + c->dates == 0;
+    bool met = c->differs + c->missing + c->pending + c->extra + c->flags + c->dates == 0;
     return met ? MH_EXIT_OK : MH_EXIT_CRITERIA;
 }
 
@@ -27,10 +27,10 @@ static int compare(struct mh_work *w, struct mh_err *err)
     w->cfg.verify = app->verify;
     w->cfg.verify.state_is_read_only = w->state_is_read_only;
     if (w->state_is_read_only && !app->quiet)
-        (void)fputs("mailhaul: the state is in use or not writable: this verify cannot be gone on "
-                    "with when it is "
-                    "broken off\n",
-                    stderr);
+        (void)fputs(
+            "mailhaul: the state cannot be written: this verify cannot be gone on with when "
+            "it is broken off\n",
+            stderr);
     code = mh_engine_verify(&w->cfg, &result, err);
     app->screen->stop(app->screen);
     w->screen_is_on = false;

@@ -42,7 +42,11 @@ static int make_folder(struct pass *pass, struct mh_session *dst, bool *is_subsc
     struct job *job = pass->job;
     const char *want = pass->entry->target_path;
     const struct mh_folder *there = mh_folders_find(&job->dst_folders, want);
-    if (!there && pass->row_is_known && pass->row.dst_path)
+    /* A folder that has only the name of one that was there before is not where that one is. */
+    uint32_t listed = pass->entry->source->uidvalidity; /* 0: the server did not say */
+    bool is_that = pass->row_is_known && pass->row.dst_path &&
+                   (listed == 0 || listed == pass->row.src_uidvalidity);
+    if (!there && is_that)
         there = mh_folders_find(&job->dst_folders, pass->row.dst_path);
     *is_subscribed_out = there && (there->attrs & MH_FOLDER_SUBSCRIBED);
     if (there && !(there->attrs & MH_FOLDER_NOSELECT))

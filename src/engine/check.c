@@ -142,7 +142,7 @@ static void check_both(struct job *job, struct mh_check_mailbox *out, struct mh_
     struct mh_err err;
     bool at_target = false;
     mh_err_reset(&err);
-    int code = job_map(job, src, dst, true, &at_target, &err);
+    int code = job_map(job, src, dst, MH_LIST_SIZES, &at_target, &err);
     if (code == MH_OK) {
         look_at(job, src, job->sc, &job->src_folders, &out->source);
         look_at(job, dst, job->tc, &job->dst_folders, &out->target);
@@ -163,7 +163,7 @@ static void look_alone(struct job *job, struct mh_session *s, const struct mh_co
                        struct mh_check_side *side)
 {
     struct mh_folders folders = MH_FOLDERS_INIT;
-    if (c->list(s, true, &folders, &side->err) == MH_OK) {
+    if (c->list(s, MH_LIST_SIZES, &folders, &side->err) == MH_OK) {
         mh_err_reset(&side->err);
         look_at(job, s, c, &folders, side);
     }

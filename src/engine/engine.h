@@ -196,7 +196,7 @@ int mh_engine_watch(struct mh_engine_config *cfg, struct mh_result *out,
 
 /* --- verify ----------------------------------------------------------------------------------------- */
 
-/* Each message of the source is found: found = exact + same + differs + missing + skipped + listed. */
+/* Each message of the source is found: found = exact + same + differs + missing + skipped + listed + later. */
 struct mh_verify_counts {
     uint64_t found;
     uint64_t exact, same, differs; /* compared by content: their sum is "checked" */
@@ -204,6 +204,10 @@ struct mh_verify_counts {
     uint64_t
         skipped; /* not at the target, and the ledger says why; or their folder is not carried */
     uint64_t listed; /* at the target by its listing; not in the sample */
+    /* Beside a run: it has changed while it was looked for, or a run has not come to it yet; the next verify's. */
+    uint64_t later;
+    uint64_t pending;   /* part of later: not carried yet */
+    uint64_t unsettled; /* likewise, of flags, dates and messages of the target */
     uint64_t extra;
     uint64_t flags, dates; /* mismatches among those that are there (keywords count as flags) */
 };
@@ -211,7 +215,7 @@ struct mh_verify_counts {
 struct mh_verify_mailbox {
     const struct mh_engine_mailbox *mailbox;
     struct mh_verify_counts counts;
-    /* owned: state = "differs", "missing", "extra", "same", "skipped", "flags", "date", "folder" */
+    /* owned: state = "differs", "missing", "extra", "same", "skipped", "flags", "date", "folder", "later", "unsettled" */
     struct mh_item_result *items;
     size_t n_items, cap_items;
     size_t folders,

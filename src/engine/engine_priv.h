@@ -33,10 +33,8 @@ enum {
     CHUNK_BYTES = 32 << 20,
     HELD_SLICES_MAX = 64, /* of one held message; beyond it is cut through */
     TRIES_MAX = 3,        /* of one message that takes the connection with it */
-    /* Compression is tried on a wire this long when so much time is left: nearer by, servers are slower than
-     * the wire, and for less the log-ins of the trial do not pay. */
-    WIRE_FAR_MS = 5,
-    WIRE_WORTH_MS = 30 * 1000,
+    WIRE_FAR_MS =
+        5, /* compression is tried from here on: nearer by, servers are slower than the wire */
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAX_MS = 60 * 1000,
     PATIENCE_DEFAULT_MS = 15 * 60 * 1000,
@@ -181,6 +179,7 @@ struct todo {
     bool is_odd;   /* has bytes that servers are known to change */
     bool
         is_orphan; /* moved at the source, and not at the target where it should be to move it from */
+    bool was_ours;    /* … to where mailhaul had put it */
     bool is_seen;     /* looked back at */
     uint64_t dst_uid; /* once DONE; 0 when the target does not say */
     uint64_t octets;  /* as sent */
@@ -240,6 +239,14 @@ struct lost_folder {
     struct mh_folder_result *res; /* borrowed: the job's */
 };
 
+/* How far the source's listing has been held against the state. */
+struct comparison {
+    size_t n;                    /* items */
+    uint64_t next_uid;           /* rows below it have been looked at */
+    uint64_t adopted, unchanged; /* the counts before it began */
+    bool is_off;                 /* not while it is listed: it is done all at once, afterwards */
+};
+
 struct pass {
     struct job *job;
     const struct mh_engine_map_entry *entry; /* borrowed: the job's map */
@@ -248,15 +255,21 @@ struct pass {
     bool row_is_known;
     struct pass *sibling; /* ring of those that go into the same target folder; itself when alone */
     bool created;         /* in this run: nothing can be there yet */
+    bool has_begun;       /* its row says so, on record before the first message is put there */
+    bool is_judged;       /* whether it said so already when the run came to it: */
+    bool is_broken_off;   /* an earlier pass over it has begun and never ended */
+    bool is_restarted;    /* in this run, because a connection was lost in preparing it */
+    bool has_stored;      /* flags, in this run; perhaps without an answer */
     enum pass_phase phase;
     struct mh_opened src_opened, dst_opened;
     struct mh_scan
         scan; /* of all messages, or (is_partial) of those that are new or have changed */
     bool is_partial;
-    enum mh_gone_by gone_by; /* with is_partial: what VANISHED is, see mh_changes */
-    struct mh_uids vanished; /* likewise */
-    bool is_surveyed;        /* compared with the state before the target was opened */
-    uint64_t n_found;        /* messages at the source */
+    enum mh_gone_by gone_by;    /* with is_partial: what VANISHED is, see mh_changes */
+    struct mh_uids vanished;    /* likewise */
+    bool is_surveyed;           /* compared with the state before the target was opened */
+    struct comparison compared; /* without is_partial */
+    uint64_t n_found;           /* messages at the source */
     struct around around;
     struct flag_changes changes;
     struct gone_list gone;
@@ -264,12 +277,14 @@ struct pass {
     bool gone_is_indexed;
     bool will_be_complete; /* once it is settled what becomes of the gone ones */
     uint32_t *kw_ids;      /* owned: scan's keyword set -> the state's number */
-    char **kw_texts;       /* owned: … -> text for the target after mapping and filtering */
-    struct mh_buf kw_new;  /* keywords new to a target folder that has room for a few only */
+    size_t n_kw_ids, cap_kw_ids;
+    char **kw_texts;      /* owned: … -> text for the target after mapping and filtering */
+    struct mh_buf kw_new; /* keywords new to a target folder that has room for a few only */
     unsigned n_kw_new;
-    struct todo *todo;   /* owned */
-    size_t n_todo, next; /* [next, n_todo) was never handed out */
-    struct group *again; /* handed back; owned */
+    struct todo *todo;             /* owned */
+    size_t n_todo, cap_todo, next; /* [next, n_todo) was never handed out */
+    uint64_t todo_octets;          /* as the source announced them */
+    struct group *again;           /* handed back; owned */
     size_t n_unknown;
     uint64_t window;      /* target UIDs from here on may be ours */
     struct mh_uids known; /* target UIDs from the window on that earlier passes account for */
@@ -344,6 +359,11 @@ struct lane {
     struct mh_err dst_err; /* why the target session must be opened anew; code 0 */
     struct mh_err later;   /* the target asked to wait; code 0 */
     bool is_flying;        /* counted in pass->flying */
+    enum {
+        WIRE_UNTOLD,
+        WIRE_PLAIN,
+        WIRE_COMPRESSED
+    } wire; /* what the tuner was told of the sessions */
 };
 
 /* budget.c */
@@ -376,11 +396,16 @@ int job_open_both(struct job *job, bool is_patient, struct mh_session **src,
                   struct mh_session **dst, struct mh_err *err) MH_MUST_CHECK;
 /* What sessions are opened with now: what was asked for, or what the tuner has learnt. */
 bool job_compresses(const struct job *job);
+/* A fault that goes by: new connections and patience make it good, and it is nobody's verdict. */
+static inline bool is_passing(int code)
+{
+    return code == MH_ERETRY || code == MH_ELATER || code == MH_ETIMEOUT;
+}
 /* waits: the pause that WHY asks for, shown to people. MH_EMAILBOX when patience is over. */
 int job_pause(struct job *job, const struct mh_err *why, struct mh_err *err) MH_MUST_CHECK;
 void job_moving(struct job *job); /* something was achieved: patience starts anew */
 /* Lists both sides and maps. *AT_TARGET_OUT (may be NULL): what failed was the target's list. */
-int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, bool with_status,
+int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, enum mh_listing what,
             bool *at_target_out, struct mh_err *err) MH_MUST_CHECK;
 void job_phase(struct job *job, enum mh_mailbox_phase phase);
 void job_event(struct job *job, const struct mh_event *ev);
@@ -470,7 +495,16 @@ int pass_open_target(struct pass *pass, struct lane *lane, bool *moved_out,
                      struct mh_err *err) MH_MUST_CHECK;
 /* The folder open on both sides. */
 int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
-int pass_write_row(struct pass *pass, bool complete, struct mh_err *err) MH_MUST_CHECK;
+/* What a folder's row says of the last pass over it. */
+enum row_mark {
+    ROW_BEGUN,    /* from target_uidnext on there may be messages of ours that have no row */
+    ROW_ENDED,    /* there are none; not every message is carried */
+    ROW_COMPLETE, /* likewise, and every message is decided */
+};
+int pass_write_row(struct pass *pass, enum row_mark mark, struct mh_err *err) MH_MUST_CHECK;
+/* Puts on record, committed when it returns, that messages of ours may lie at the target from now
+ * on. The target's folder is open. waits */
+int pass_begin(struct pass *pass, struct mh_err *err) MH_MUST_CHECK;
 /* For qsort() of UIDs (uint64_t), ascending. */
 int order_uids(const void *a, const void *b);
 
@@ -478,6 +512,12 @@ int order_uids(const void *a, const void *b);
 void pass_finish(struct pass *pass, struct lane *lane);
 void pass_done(struct pass *pass);
 bool pass_has_work(const struct pass *pass);
+/* Every message of the source that has no row is on the list. False when only failed ones are tried
+ * again: what lies in the window may be one of the others, and the window stays where it is. */
+bool pass_saw_all(const struct pass *pass);
+/* Flags that are at the target and not in the state may be of our own making: a run was broken off,
+ * or a connection was lost while this one set them. */
+bool pass_may_have_stored(const struct pass *pass);
 /* Keeps the job's counts of passes by phase. */
 void pass_enter(struct pass *pass, enum pass_phase phase);
 /* Messages that nobody has taken yet. */
@@ -495,9 +535,9 @@ int pass_give_back(struct pass *pass, uint32_t first, uint32_t n, bool alone,
                    struct mh_err *err) MH_MUST_CHECK;
 void pass_close_item(struct pass *pass, uint32_t todo, const char *state, const char *reason,
                      const char *text);
-/* Marks an item as there; writes its row through the lane. */
+/* Marks an item as there; writes its row through the lane. IS_SENT: by this pass, and its octets count. */
 void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_t dst_uid,
-                    uint64_t octets, const struct mh_digest *digest, enum mh_how how);
+                    uint64_t octets, const struct mh_digest *digest, enum mh_how how, bool is_sent);
 const char *pass_keywords(const struct pass *pass, const struct mh_item *item);
 
 /* lanes.c: how many lanes a mailbox has */
@@ -507,6 +547,9 @@ void lanes_staff(struct job *job);
 bool lanes_is_surplus(const struct lane *lane);
 /* A folder with work for one more lane, or NULL. */
 struct pass *lanes_joinable(const struct job *job);
+/* Tells the tuner how LANE's sessions are wired, if that can be chosen; that they are gone. */
+void lanes_tell_wire(struct lane *lane);
+void lanes_untell_wire(struct lane *lane);
 /* True when LANE's sessions are not compressed as they should be. */
 bool lanes_must_rewire(const struct lane *lane);
 /* Tells the tuner what would be used if it were allowed. */
@@ -558,6 +601,8 @@ void result_item(struct mh_item_result **v, size_t *n, size_t *cap, const char *
                  uint64_t uid, const char *state, const char *reason, const char *text);
 void result_items_done(struct mh_item_result *v, size_t n);
 void mailbox_result_done(struct mh_mailbox_result *m);
+/* The source folder FOLDER is begun anew: what was said of its messages is taken back. */
+void result_forget(struct mh_mailbox_result *res, const char *folder);
 void reasons_add(struct mh_reasons *r, const char *reason, uint64_t n);
 void counts_add(struct mh_counts *to, const struct mh_counts *from);
 

@@ -119,14 +119,6 @@ static void filter_keywords(struct pass *pass, struct mh_buf *text)
     mh_buf_done(&dropped);
 }
 
-static int store_one_way(struct pass *pass, struct lane *lane, const uint64_t *uids, size_t n,
-                         bool add, uint8_t flags, const char *keywords, struct mh_err *err)
-{
-    if (flags == 0 && keywords[0] == '\0')
-        return MH_OK;
-    return pass->job->tc->store_flags(lane->dst, uids, n, add, flags, keywords, err);
-}
-
 /* The keywords that the state numbers KW, as the project's rules want them at the target. */
 static int words_for_target(const struct pass *pass, uint32_t kw, struct mh_buf *out,
                             struct mh_err *err)
@@ -172,37 +164,109 @@ static int write_rows(struct pass *pass, struct lane *lane, const struct flag_ch
     return lane_push_rows(lane, false, err);
 }
 
-/* One group of messages with the same change. */
-static int store_group(struct pass *pass, struct lane *lane, const struct flag_change *c, size_t n,
-                       struct mh_err *err)
+/* --- what the target is told ------------------------------------------------------------------------------ */
+
+/* One STORE: messages whose changes come to the same at the target, whatever else is different about them. */
+struct flag_store {
+    bool add;
+    uint8_t flags;
+    char *words;    /* owned */
+    uint64_t *uids; /* owned */
+    size_t n, cap;
+    int code; /* what came of it */
+};
+
+/* Messages with the same change, and the two STOREs that it takes; NO_STORE: none. */
+struct flag_group {
+    size_t first, n;
+    size_t adding, removing;
+};
+
+#define NO_STORE SIZE_MAX
+
+struct flag_plan {
+    struct flag_store *stores; /* owned */
+    size_t n_stores, cap_stores;
+    struct flag_group *groups; /* owned */
+    size_t n_groups, cap_groups;
+};
+
+static void plan_done(struct flag_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_stores; i++) {
+        mh_free(plan->stores[i].words);
+        mh_free(plan->stores[i].uids);
+    }
+    mh_free(plan->stores);
+    mh_free(plan->groups);
+}
+
+/* The one with these flags and words, made if there is none; NULL: no memory. */
+static struct flag_store *find_store(struct flag_plan *plan, bool add, uint8_t flags,
+                                     const char *words)
+{
+    for (size_t i = 0; i < plan->n_stores; i++) {
+        struct flag_store *s = &plan->stores[i];
+        if (s->add == add && s->flags == flags && strcmp(s->words, words) == 0)
+            return s;
+    }
+    char *own_words = mh_strdup(words);
+    if (!own_words || !mh_grow(plan->stores, plan->cap_stores, plan->n_stores + 1)) {
+        mh_free(own_words);
+        return NULL;
+    }
+    struct flag_store *s = &plan->stores[plan->n_stores++];
+    *s = (struct flag_store){.add = add, .flags = flags, .words = own_words};
+    return s;
+}
+
+/* The messages of C go into the store for FLAGS and WORDS, whose number goes to *OUT. */
+static int join_store(struct flag_plan *plan, bool add, uint8_t flags, const char *words,
+                      const struct flag_change *c, size_t n, size_t *out, struct mh_err *err)
+{
+    *out = NO_STORE;
+    if (flags == 0 && words[0] == '\0')
+        return MH_OK;
+    struct flag_store *s = find_store(plan, add, flags, words);
+    if (!s || !mh_grow(s->uids, s->cap, s->n + n))
+        return mh_err_nomem(err);
+    for (size_t i = 0; i < n; i++)
+        s->uids[s->n++] = c[i].row.dst_uid;
+    *out = (size_t)(s - plan->stores);
+    return MH_OK;
+}
+
+static int plan_group(struct pass *pass, struct flag_plan *plan, const struct flag_change *c,
+                      size_t first, size_t n, struct mh_err *err)
 {
     struct mh_buf old_kw = MH_BUF_INIT;
     struct mh_buf new_kw = MH_BUF_INIT;
     struct mh_buf words = MH_BUF_INIT;
     struct mh_buf theirs = MH_BUF_INIT;
-    uint64_t *uids = mh_alloc(n * sizeof *uids);
-    int code = uids ? words_for_target(pass, c->row.theirs_kw, &theirs, err) : mh_err_nomem(err);
+    struct flag_group g = {.first = first, .n = n, .adding = NO_STORE, .removing = NO_STORE};
+    int code = words_for_target(pass, c->row.theirs_kw, &theirs, err);
     if (code == MH_OK)
         code = words_that_are_ours(pass, c->row.kw, mh_buf_str(&theirs), &old_kw, err);
     if (code == MH_OK)
         code = words_that_are_ours(pass, c->kw_new, mh_buf_str(&theirs), &new_kw, err);
-    for (size_t i = 0; code == MH_OK && i < n; i++)
-        uids[i] = c[i].row.dst_uid;
     words_minus(mh_buf_str(&new_kw), mh_buf_str(&old_kw), &words);
     filter_keywords(pass, &words);
     if (code == MH_OK)
-        code = store_one_way(pass, lane, uids, n, true, c->add & (uint8_t)~c->row.theirs,
-                             mh_buf_str(&words), err);
+        code = join_store(plan, true, c->add & (uint8_t)~c->row.theirs, mh_buf_str(&words), c, n,
+                          &g.adding, err);
     words_minus(mh_buf_str(&old_kw), mh_buf_str(&new_kw), &words);
     if (code == MH_OK)
-        code = store_one_way(pass, lane, uids, n, false, c->remove & (uint8_t)~c->row.theirs,
-                             mh_buf_str(&words), err);
+        code = join_store(plan, false, c->remove & (uint8_t)~c->row.theirs, mh_buf_str(&words), c,
+                          n, &g.removing, err);
     mh_buf_done(&old_kw);
     mh_buf_done(&new_kw);
     mh_buf_done(&words);
     mh_buf_done(&theirs);
-    mh_free(uids);
-    return code == MH_OK ? write_rows(pass, lane, c, n, err) : code;
+    if (code == MH_OK && !mh_grow(plan->groups, plan->cap_groups, plan->n_groups + 1))
+        code = mh_err_nomem(err);
+    if (code == MH_OK)
+        plan->groups[plan->n_groups++] = g;
+    return code;
 }
 
 /* The target will not have these flags: worth a line, not the folder, nor the other changes. */
@@ -278,7 +342,7 @@ static int look_at_target(struct pass *pass, struct lane *lane, struct flag_chan
     for (size_t i = 0; code == MH_OK && i < changes->n; i++) {
         struct flag_change *c = &changes->v[i];
         const struct mh_item *there = mh_scan_find(&scan, c->row.dst_uid);
-        if (there && pass->job->broken_off_wall_s == 0)
+        if (there && !pass_may_have_stored(pass))
             code = note_theirs(pass, c, there, mh_kwsets_text(scan.kwsets, there->kwset), err);
     }
     mh_scan_done(&scan);
@@ -286,31 +350,74 @@ static int look_at_target(struct pass *pass, struct lane *lane, struct flag_chan
     return code;
 }
 
-int flags_store(struct pass *pass, struct lane *lane, struct mh_err *err)
+/* How many changes from C on are the same. */
+static size_t group_size(const struct flag_change *c, size_t left)
 {
-    struct job *job = pass->job;
+    size_t n = 1;
+    while (n < left && c[n].add == c->add && c[n].remove == c->remove && c[n].row.kw == c->row.kw &&
+           c[n].kw_new == c->kw_new && c[n].row.theirs_kw == c->row.theirs_kw &&
+           c[n].row.theirs == c->row.theirs && (c[n].row.dst_uid == 0) == (c->row.dst_uid == 0))
+        n++;
+    return n;
+}
+
+static int plan_all(struct pass *pass, struct lane *lane, struct flag_plan *plan,
+                    struct mh_err *err)
+{
     struct flag_changes *changes = &pass->changes;
-    if (!(job->tc->flags & MH_CAN_FLAGS) || !job->tc->store_flags || job->run->cfg->dry_run)
-        return MH_OK;
-    int code = look_at_target(pass, lane, changes, err);
+    int code = MH_OK;
     if (changes->n)
         qsort(changes->v, changes->n, sizeof *changes->v, order_changes);
     for (size_t i = 0; code == MH_OK && i < changes->n;) {
-        size_t n = 1;
         const struct flag_change *c = &changes->v[i];
-        while (i + n < changes->n && c[n].add == c->add && c[n].remove == c->remove &&
-               c[n].row.kw == c->row.kw && c[n].kw_new == c->kw_new &&
-               c[n].row.theirs_kw == c->row.theirs_kw && c[n].row.theirs == c->row.theirs &&
-               (c[n].row.dst_uid == 0) == (c->row.dst_uid == 0))
-            n++;
+        size_t n = group_size(c, changes->n - i);
         if (c->row.how == MH_HOW_REMOVED)
             code = write_rows(pass, lane, c, n, err);
         else if (c->row.dst_uid == 0)
             pass->flag_later = true;
         else
-            code = tolerate_refusal(pass, store_group(pass, lane, c, n, err), err);
+            code = plan_group(pass, plan, c, i, n, err);
         i += n;
     }
+    return code;
+}
+
+static int make_stores(struct pass *pass, struct lane *lane, struct flag_plan *plan,
+                       struct mh_err *err)
+{
+    int code = MH_OK;
+    for (size_t i = 0; code == MH_OK && i < plan->n_stores; i++) {
+        struct flag_store *s = &plan->stores[i];
+        qsort(s->uids, s->n, sizeof *s->uids, order_uids);
+        s->code =
+            pass->job->tc->store_flags(lane->dst, s->uids, s->n, s->add, s->flags, s->words, err);
+        code = tolerate_refusal(pass, s->code, err);
+    }
+    return code;
+}
+
+static bool was_stored(const struct flag_plan *plan, size_t store)
+{
+    return store == NO_STORE || plan->stores[store].code == MH_OK;
+}
+
+int flags_store(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    struct job *job = pass->job;
+    struct flag_plan plan = {.n_stores = 0};
+    if (!(job->tc->flags & MH_CAN_FLAGS) || !job->tc->store_flags || job->run->cfg->dry_run)
+        return MH_OK;
+    int code = look_at_target(pass, lane, &pass->changes, err);
+    if (code == MH_OK)
+        code = plan_all(pass, lane, &plan, err);
+    if (code == MH_OK)
+        code = make_stores(pass, lane, &plan, err);
+    for (size_t i = 0; code == MH_OK && i < plan.n_groups; i++) {
+        const struct flag_group *g = &plan.groups[i];
+        if (was_stored(&plan, g->adding) && was_stored(&plan, g->removing))
+            code = write_rows(pass, lane, &pass->changes.v[g->first], g->n, err);
+    }
+    plan_done(&plan);
     return code;
 }
 
@@ -336,12 +443,16 @@ int flags_number_keywords(struct pass *pass, struct mh_err *err)
 {
     uint32_t n = count_sets(pass);
     int code = MH_OK;
-    pass->kw_ids = mh_zalloc(n * sizeof *pass->kw_ids);
-    if (!pass->kw_ids)
+    if (!mh_grow(pass->kw_ids, pass->cap_kw_ids, n))
         return mh_err_nomem(err);
-    for (uint32_t k = 1; code == MH_OK && k < n; k++)
+    if (pass->n_kw_ids == 0)
+        pass->kw_ids[pass->n_kw_ids++] = 0;
+    while (code == MH_OK && pass->n_kw_ids < n) {
+        uint32_t k = (uint32_t)pass->n_kw_ids;
         code = mh_state_kw_id(pass->job->run->cfg->state, mh_kwsets_text(pass->scan.kwsets, k),
                               &pass->kw_ids[k], err);
+        pass->n_kw_ids += code == MH_OK;
+    }
     return code;
 }
 

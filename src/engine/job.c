@@ -236,7 +236,7 @@ int job_open_both(struct job *job, bool is_patient, struct mh_session **src,
 struct listing {
     struct job *job;
     struct mh_session *dst;
-    bool with_status;
+    enum mh_listing what;
     struct mh_err err;
     int code;
 };
@@ -245,18 +245,18 @@ static void list_target(void *arg)
 {
     struct listing *l = arg;
     mh_err_reset(&l->err);
-    l->code = l->job->tc->list(l->dst, l->with_status, &l->job->dst_folders, &l->err);
+    l->code = l->job->tc->list(l->dst, l->what, &l->job->dst_folders, &l->err);
 }
 
 static int list_both(struct job *job, struct mh_session *src, struct mh_session *dst,
-                     bool with_status, bool *at_target_out, struct mh_err *err)
+                     enum mh_listing what, bool *at_target_out, struct mh_err *err)
 {
-    struct listing target = {.job = job, .dst = dst, .with_status = with_status};
+    struct listing target = {.job = job, .dst = dst, .what = what};
     struct mh_task *task = NULL;
     int code = mh_task_spawn(job->sched, "list-target", list_target, &target, &task, err);
     if (code != MH_OK)
         return code;
-    code = job->sc->list(src, with_status, &job->src_folders, err);
+    code = job->sc->list(src, what, &job->src_folders, err);
     mh_task_join(task);
     if (code != MH_OK) {
         mh_err_at(err, "source, listing the folders");
@@ -271,14 +271,14 @@ static int list_both(struct job *job, struct mh_session *src, struct mh_session 
     return target.code;
 }
 
-int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, bool with_status,
+int job_map(struct job *job, struct mh_session *src, struct mh_session *dst, enum mh_listing what,
             bool *at_target_out, struct mh_err *err)
 {
     mh_folders_done(&job->src_folders);
     mh_folders_done(&job->dst_folders);
     if (at_target_out)
         *at_target_out = false;
-    int code = list_both(job, src, dst, with_status, at_target_out, err);
+    int code = list_both(job, src, dst, what, at_target_out, err);
     if (code != MH_OK)
         return code;
     mh_folders_guess_roles(&job->src_folders);

@@ -28,6 +28,7 @@ struct mh_state_item *lane_row(struct lane *lane)
     }
     if (!lane->rows && mh_state_batch_get(st, lane->pass->row.id, &lane->rows, &err) != MH_OK)
         return NULL;
+    mh_assert(lane->rows->folder == lane->pass->row.id);
     return &lane->rows->rows[lane->rows->n++];
 }
 
@@ -146,7 +147,7 @@ static void on_verdict(struct mh_append_sink *s, uint64_t cookie, uint64_t uid,
         verdict_failed(lane, &f, why);
     } else {
         end_split(lane);
-        pass_item_done(lane->pass, lane, f.todo, uid, f.octets, &f.digest, MH_HOW_COPIED);
+        pass_item_done(lane->pass, lane, f.todo, uid, f.octets, &f.digest, MH_HOW_COPIED, true);
         job_moving(lane->job);
         if (tuner_verdict(lane->job->tuner, f.octets, mh_now_ms())) {
             struct tuned now = tuner_now(lane->job->tuner);
@@ -552,6 +553,7 @@ void lane_close(struct lane *lane)
     if (lane->dst)
         lane->job->tc->close(lane->dst);
     lane->src = lane->dst = NULL;
+    lanes_untell_wire(lane);
     end_split(lane);
     drop_held(lane);
     keep_abort(lane);
@@ -662,11 +664,6 @@ static int reconnect(struct lane *lane, struct mh_err *err)
     return code;
 }
 
-static bool is_passing(int code)
-{
-    return code == MH_ERETRY || code == MH_ELATER || code == MH_ETIMEOUT;
-}
-
 /* What to do after CODE; MH_OK: go on with the pass. */
 static int recover(struct lane *lane, int code, struct mh_err *err)
 {
@@ -735,11 +732,7 @@ static int chunk(struct lane *lane, struct mh_err *err)
 static int rewire(struct lane *lane, struct mh_err *err)
 {
     int code = lane->in_flight ? flush(lane, err) : MH_OK;
-    if (code == MH_OK)
-        code = reconnect(lane, err);
-    if (code == MH_OK)
-        tuner_rewired(lane->job->tuner, mh_now_ms());
-    return code;
+    return code == MH_OK ? reconnect(lane, err) : code;
 }
 
 /* Works in lane->pass until its list is empty and everything sent is answered. */
@@ -749,6 +742,7 @@ static int carry(struct lane *lane, struct mh_err *err)
     for (;;) {
         int code = MH_OK;
         bool leaves = pass->lanes > 1 && lanes_is_surplus(lane);
+        lanes_tell_wire(lane);
         if (run_is_stopping(lane->job->run) || lane->job->stop_err.code != MH_OK)
             code = MH_ECANCEL;
         else if (!leaves && pass_has_work(pass) && lanes_must_rewire(lane))
@@ -768,6 +762,7 @@ static int carry(struct lane *lane, struct mh_err *err)
         code = lane_push_rows(lane, false, err);
         if (code != MH_OK)
             return code;
+        leaves = leaves && pass->lanes > 1; /* while we waited, the others may have left */
         if (lane->in_flight == 0 && (leaves || !pass_has_work(pass)) && pass->n_unknown == 0)
             return MH_OK;
         if (pass->n_unknown > 0 && lane->in_flight == 0) {
@@ -776,6 +771,23 @@ static int carry(struct lane *lane, struct mh_err *err)
                 return code;
         }
     }
+}
+
+/* The last lane stays until nothing is left: what others gave back while we looked is ours to carry. */
+static int carry_and_look_back(struct lane *lane, struct mh_err *err)
+{
+    struct pass *pass = lane->pass;
+    int code = MH_OK;
+    do {
+        code = carry(lane, err);
+        if (code == MH_OK && pass->lanes > 1 && !pass->is_matching)
+            code = look_back(pass, lane, true, err);
+        if (is_passing(code)) /* what was not looked at is left to the last lane */
+            code = recover(lane, code, err);
+        if (code == MH_OK)
+            code = lane_push_rows(lane, true, err);
+    } while (code == MH_OK && pass->lanes == 1 && pass_has_work(pass));
+    return code;
 }
 
 static bool waits(const struct pass *p)
@@ -885,11 +897,12 @@ static int work_on_pass(struct lane *lane, struct mh_err *err)
         mh_wake_all(&lane->job->changed);
     } else {
         code = pass_open(pass, lane, err);
+        if (code != MH_OK)
+            code =
+                recover(lane, code, err); /* a passing fault of ours says nothing of the folder */
     }
-    if (code == MH_OK && pass->phase == PASS_COPYING)
-        code = carry(lane, err);
-    if (code == MH_OK && pass->lanes > 1 && !pass->is_matching)
-        code = look_back(pass, lane, true, err);
+    if (code == MH_OK && pass->phase == PASS_COPYING && pass->n_todo > 0)
+        code = carry_and_look_back(lane, err); /* else the target's folder may not even be open */
     if (code != MH_OK && lane->in_flight)
         lane_close(lane); /* their verdicts belong to this pass */
     flying(lane, false);

@@ -55,22 +55,32 @@ static bool is_worth_compressing(const struct job *job, const struct mh_caps *ca
            caps->round_trip_ms >= WIRE_FAR_MS;
 }
 
-/* For the whole mailbox, by what the folder's messages have had so far. */
-static int64_t left_ms(const struct lane *lane)
+/* Messages of the mailbox that have no verdict yet. */
+static uint64_t left_of(const struct job *job)
 {
-    const struct mh_counts *so_far = &lane->pass->res->counts;
-    uint64_t left = lane->job->waiting_messages + pass_left(lane->pass);
-    uint64_t each = so_far->copied ? so_far->bytes / so_far->copied : 0;
-    return tuner_needs_ms(lane->job->tuner, left, left * each);
+    uint64_t left = job->waiting_messages;
+    for (unsigned i = 0; i < LANES_MAX; i++) {
+        const struct pass *p = job->lanes[i] ? job->lanes[i]->pass : NULL;
+        bool is_counted = false;
+        for (unsigned k = 0; k < i && !is_counted; k++)
+            is_counted = job->lanes[k] && job->lanes[k]->pass == p;
+        if (p && !is_counted && p->phase == PASS_COPYING)
+            left += p->n_todo - MH_MIN(p->res->counts.copied, (uint64_t)p->n_todo);
+    }
+    return left;
 }
 
+/* The whole mailbox's work, as if all messages were like this folder's. */
 static void press_wire(const struct lane *lane)
 {
     struct job *job = lane->job;
+    const struct pass *pass = lane->pass;
+    uint64_t left = left_of(job);
+    uint64_t each = pass->n_todo ? pass->todo_octets / pass->n_todo : 0;
     bool is_far = is_worth_compressing(job, job->sc->caps(lane->src)) ||
                   is_worth_compressing(job, job->tc->caps(lane->dst));
-    if (is_far && left_ms(lane) >= WIRE_WORTH_MS)
-        tuner_press(job->tuner, TUNE_WIRE);
+    if (is_far)
+        tuner_press_wire(job->tuner, left, left * each);
 }
 
 static bool is_wired_as(const struct mh_caps *caps, bool compressed)
@@ -84,6 +94,25 @@ bool lanes_must_rewire(const struct lane *lane)
     bool wanted = job_compresses(job);
     return !is_wired_as(job->sc->caps(lane->src), wanted) ||
            !is_wired_as(job->tc->caps(lane->dst), wanted);
+}
+
+void lanes_tell_wire(struct lane *lane)
+{
+    const struct job *job = lane->job;
+    const struct mh_caps *src = job->sc->caps(lane->src);
+    const struct mh_caps *dst = job->tc->caps(lane->dst);
+    if (lane->wire != WIRE_UNTOLD || !(src->can_compress || dst->can_compress))
+        return;
+    bool compressed = src->compressed || dst->compressed;
+    lane->wire = compressed ? WIRE_COMPRESSED : WIRE_PLAIN;
+    tuner_wired(job->tuner, compressed, 1, mh_now_ms());
+}
+
+void lanes_untell_wire(struct lane *lane)
+{
+    if (lane->wire != WIRE_UNTOLD)
+        tuner_wired(lane->job->tuner, lane->wire == WIRE_COMPRESSED, -1, mh_now_ms());
+    lane->wire = WIRE_UNTOLD;
 }
 
 void lanes_press(const struct lane *lane)

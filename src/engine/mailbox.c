@@ -286,7 +286,7 @@ static int write_start(struct job *job, int64_t started_wall_s, struct mh_err *e
 static int settle(struct job *job, struct lane *lane, struct mh_err *err)
 {
     int code = moves_settle(job, lane, err);
-    while (code == MH_ERETRY || code == MH_ELATER) {
+    while (is_passing(code)) {
         struct mh_err why = *err;
         lane_close(lane);
         code = job_pause(job, &why, err);
@@ -309,10 +309,10 @@ static int work(struct job *job, struct lane *lane, int64_t started_wall_s, stru
                          : job_open_both(job, true, &lane->src, &lane->dst, err);
     job_phase(job, MH_PHASE_LISTING);
     for (bool again = true; code == MH_OK && again;) {
-        code = job_map(job, lane->src, lane->dst, true, NULL, err);
+        code = job_map(job, lane->src, lane->dst, MH_LIST_STATUS, NULL, err);
         if (code == MH_OK)
             code = renames_carry(job, lane, &again, err);
-        if (code != MH_ERETRY && code != MH_ELATER)
+        if (!is_passing(code))
             continue;
         again = true;
         struct mh_err why = *err;

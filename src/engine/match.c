@@ -286,6 +286,7 @@ static const struct round {
 struct pairing {
     struct pass *pass;
     struct lane *lane;
+    const struct mh_scan *scan; /* borrowed: of the target's window */
     struct parties wanted, there;
     size_t found;
 };
@@ -311,36 +312,132 @@ static void count_adopted(struct pairing *m, const struct party *wanted, const s
                 m->pass->entry->source->path, wanted->item->uid, "adopted", "fingerprint", text);
 }
 
-static void pair_up(struct pairing *m, struct party *wanted, struct party *there, enum mh_how how)
+/*
+ * Who has put there what was found? What mailhaul stored it knows by the server's answer, so what it
+ * has to look for is another one's, and is adopted. But where an answer was lost, or the row that it
+ * led to, what is found may be ours; then it must count as ours (COPIED, or MOVED), or it would be
+ * kept for ever where an undisturbed run puts it into quarantine. It counts as ours when
+ *
+ *  - its octets are the source's, or differ only as servers are known to change them (a fingerprint
+ *    shows another tool's work), and its date is the one that we send; and
+ *  - we have sent it in this pass, and the connection was lost before the answer (TODO_UNKNOWN);
+ *  - or the row says that a pass was begun and never ended (is_broken_off), and it lies at or above
+ *    the UIDNEXT which that pass had put on record before its first message left, under the same
+ *    UIDVALIDITY: whatever it stored and could not record lies there;
+ *  - or it was ours in another folder, has left that, and lies where the source has moved it.
+ *
+ * Could it be another one's all the same? Only if somebody has stored the same octets under the same
+ * date while that pass was open, of a message that has no row: a copy made by hand from the one
+ * account to the other. Of such twins either is as good as the other: each message of the source takes
+ * one, in the order of UIDs, and one too many stays nobody's and is never touched. The one that was
+ * taken by mistake stands in for the one that an undisturbed run would have stored beside it. No
+ * harm can come to it but one: when the source's message is deleted, and the policy says so, it is
+ * moved to the quarantine, whole, as that one would have been. Nothing here leads to EXPUNGE.
+ *
+ * What was there before a pass lies below the UIDNEXT on record, and behind a pass that has ended in
+ * good order everything without a row is another one's: both are adopted, and stay.
+ */
+static bool is_ours(const struct pairing *m, const struct party *wanted, const struct party *there,
+                    enum mh_how how)
 {
+    const struct todo *t = &m->pass->todo[wanted->todo];
+    const struct mh_date *sent = &wanted->item->date;
+    const struct mh_date *stored = &there->item->date;
+    bool keeps_dates = (m->lane->job->tc->flags & MH_HAS_DATES) != 0;
+    if (how != MH_HOW_ADOPTED_EXACT && how != MH_HOW_ADOPTED_CANONICAL)
+        return false;
+    if (keeps_dates && sent->is_set && (!stored->is_set || stored->unix_s != sent->unix_s))
+        return false;
+    if (t->status == TODO_UNKNOWN)
+        return true;
+    return t->is_orphan ? t->was_ours : m->pass->is_broken_off;
+}
+
+/* The ledger's line of a message that is ours and that nobody had told us of. */
+static void note_found(const struct pairing *m, const struct party *wanted,
+                       const struct party *there, bool is_sent)
+{
+    struct job *job = m->pass->job;
+    char text[160];
+    (void)snprintf(text, sizeof text, "stored before %s; found by its bytes: target UID %llu",
+                   is_sent ? "the connection was lost" : "an earlier run was broken off",
+                   (unsigned long long)there->item->uid);
+    result_item(&job->res->items, &job->res->n_items, &job->res->cap_items,
+                m->pass->entry->source->path, wanted->item->uid, "copied",
+                is_sent ? "answer-lost" : "broken-off", text);
+}
+
+/* What the source has set since it was stored is carried; what the target has more may be its user's. */
+static int note_flags(struct pairing *m, const struct party *wanted, const struct party *there,
+                      enum mh_how how, struct mh_err *err)
+{
+    struct pass *pass = m->pass;
+    const struct mh_item *item = wanted->item;
+    const char *words = mh_kwsets_text(m->scan->kwsets, there->item->kwset);
+    bool same_words = mh_str_ieq(words, pass_keywords(pass, item));
+    uint8_t lacks = item->flags & pass->dst_opened.flags_ok & (uint8_t)~there->item->flags;
+    if (lacks == 0 && same_words)
+        return MH_OK;
+    const struct mh_state_item row = {.src_uid = item->uid,
+                                      .dst_uid = there->item->uid,
+                                      .size = wanted->prints.octets,
+                                      .date = item->date,
+                                      .kw = same_words ? pass->kw_ids[item->kwset] : 0,
+                                      .flags = item->flags & (uint8_t)~lacks,
+                                      .how = (uint8_t)how,
+                                      .object_id = item->object_id,
+                                      .has_digest = true,
+                                      .digest = wanted->prints.exact};
+    return flags_note(&pass->changes, &row, item, pass->kw_ids[item->kwset], err);
+}
+
+/* Stored before without being told the UID: its row is written again with it. */
+static void place(struct pairing *m, const struct party *wanted, const struct party *there)
+{
+    struct todo *t = &m->pass->todo[wanted->todo];
+    struct mh_state_item *row = lane_row(m->lane);
+    t->dst_uid = there->item->uid;
+    if (row && m->pass->unplaced && m->pass->unplaced[wanted->todo].src_uid) {
+        *row = m->pass->unplaced[wanted->todo];
+        row->dst_uid = there->item->uid;
+        m->pass->flag_later = true; /* what has changed since is the next run's */
+    } else if (row)
+        *row = (struct mh_state_item){.src_uid = wanted->item->uid,
+                                      .dst_uid = there->item->uid,
+                                      .size = t->octets,
+                                      .date = wanted->item->date,
+                                      .kw = m->pass->kw_ids[wanted->item->kwset],
+                                      .flags = wanted->item->flags,
+                                      .how = MH_HOW_COPIED,
+                                      .has_digest = true,
+                                      .digest = wanted->prints.exact};
+}
+
+static int pair_up(struct pairing *m, struct party *wanted, struct party *there, enum mh_how how,
+                   struct mh_err *err)
+{
+    struct todo *t = &m->pass->todo[wanted->todo];
+    bool is_sent = t->status == TODO_UNKNOWN;
+    bool ours = is_ours(m, wanted, there, how);
+    int code = MH_OK;
     wanted->is_paired = there->is_paired = true;
     m->found++;
-    struct todo *t = &m->pass->todo[wanted->todo];
     if (t->status == TODO_DONE) {
-        /* Stored before without being told the UID: its row is written again with it. */
-        struct mh_state_item *row = lane_row(m->lane);
-        t->dst_uid = there->item->uid;
-        if (row && m->pass->unplaced && m->pass->unplaced[wanted->todo].src_uid) {
-            *row = m->pass->unplaced[wanted->todo];
-            row->dst_uid = there->item->uid;
-            m->pass->flag_later = true; /* what has changed since is the next run's */
-        } else if (row)
-            *row = (struct mh_state_item){.src_uid = wanted->item->uid,
-                                          .dst_uid = there->item->uid,
-                                          .size = t->octets,
-                                          .date = wanted->item->date,
-                                          .kw = m->pass->kw_ids[wanted->item->kwset],
-                                          .flags = wanted->item->flags,
-                                          .how = MH_HOW_COPIED,
-                                          .has_digest = true,
-                                          .digest = wanted->prints.exact};
-        return;
+        place(m, wanted, there);
+        return MH_OK;
     }
-    if (t->status == TODO_UNKNOWN)
-        m->pass->n_unknown--;
-    count_adopted(m, wanted, there, how);
+    m->pass->n_unknown -= is_sent;
+    if (!ours)
+        count_adopted(m, wanted, there, how);
+    if (ours)
+        how = t->is_orphan ? MH_HOW_MOVED : MH_HOW_COPIED;
+    if (how == MH_HOW_COPIED)
+        note_found(m, wanted, there, is_sent);
+    if (ours && !is_sent)
+        code = note_flags(m, wanted, there, how, err);
     pass_item_done(m->pass, m->lane, wanted->todo, there->item->uid, wanted->prints.octets,
-                   &wanted->prints.exact, how);
+                   &wanted->prints.exact, how, ours && is_sent);
+    return code;
 }
 
 static size_t only(struct party **v, size_t n, bool (*can)(const struct party *p))
@@ -360,10 +457,10 @@ static int pair_equals(struct pairing *m, const struct round *r, struct mh_err *
     if (code == MH_OK) {
         b.nw = only(b.w, b.nw, r->wanted);
         b.nt = only(b.t, b.nt, r->there);
-        for (size_t i = 0, j = 0; i < b.nw && j < b.nt;) {
+        for (size_t i = 0, j = 0; code == MH_OK && i < b.nw && j < b.nt;) {
             int c = r->compare(&b.w[i]->prints, &b.t[j]->prints);
             if (c == 0)
-                pair_up(m, b.w[i], b.t[j], r->how);
+                code = pair_up(m, b.w[i], b.t[j], r->how, err);
             i += c <= 0;
             j += c >= 0;
         }
@@ -487,7 +584,7 @@ static int match(struct pass *pass, struct lane *lane, uint64_t from, bool only_
                  bool only_stored, struct mh_err *err)
 {
     struct mh_scan scan;
-    struct pairing m = {.pass = pass, .lane = lane};
+    struct pairing m = {.pass = pass, .lane = lane, .scan = &scan};
     int code = mh_scan_init(&scan, err);
     if (code != MH_OK)
         return code;

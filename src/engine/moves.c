@@ -314,7 +314,13 @@ static int open_origin(struct job *job, struct lane *lane, const struct mh_state
     return code;
 }
 
-/* The row of a moved message in its new folder, and the end of the old one. */
+/* Mail that mailhaul did not put there is not mailhaul's to put away. */
+static bool is_ours(const struct movable *m)
+{
+    return m->row.dst_uid != 0 && (m->row.how == MH_HOW_COPIED || m->row.how == MH_HOW_MOVED);
+}
+
+/* The row of a moved message in its new folder. */
 static int write_moved(struct pass *pass, struct lane *lane, const struct move *m,
                        struct mh_err *err)
 {
@@ -327,7 +333,8 @@ static int write_moved(struct pass *pass, struct lane *lane, const struct move *
     row->src_uid = item->uid;
     row->dst_uid = m->new_uid;
     row->object_id = item->object_id;
-    row->how = MH_HOW_MOVED;
+    if (is_ours(m->was))
+        row->how = MH_HOW_MOVED; /* what was adopted stays another one's */
     t->status = TODO_DONE;
     t->dst_uid = m->new_uid;
     pass->res->counts.adopted++;
@@ -353,6 +360,7 @@ static int write_orphan(struct pass *pass, struct lane *lane, const struct move 
     row->dst_uid = 0;
     row->how = MH_HOW_REMOVED;
     pass->todo[m->todo].is_orphan = true;
+    pass->todo[m->todo].was_ours = is_ours(m->was);
     return lane_push_rows(lane, false, err);
 }
 
@@ -405,28 +413,44 @@ static int move_there(struct pass *pass, struct lane *lane, const struct mh_stat
     return MH_OK;
 }
 
-/* GROUP: from one folder, ascending by target UID. */
+/* Those that lie where they should now, or do not lie anywhere: their rows. The others are nobody's again. */
+static int settle_moves(struct pass *pass, struct lane *lane, struct moves *group, bool could,
+                        struct mh_err *err)
+{
+    struct movable **settled = mh_alloc(group->n * sizeof(struct movable *));
+    size_t n = 0;
+    int code = settled ? MH_OK : mh_err_nomem(err);
+    for (size_t i = 0; i < group->n; i++) {
+        struct move *m = &group->v[i];
+        bool is_settled = code == MH_OK && (m->new_uid != 0 || could);
+        if (!is_settled) {
+            m->was->is_taken = false;
+            continue;
+        }
+        code = m->new_uid != 0 ? write_moved(pass, lane, m, err) : write_orphan(pass, lane, m, err);
+        settled[n++] = m->was;
+    }
+    if (code == MH_OK)
+        code = write_gone(pass->job, settled, n, MH_GONE_MOVED, err);
+    mh_free(settled);
+    return code == MH_OK ? lane_push_rows(lane, true, err) : code;
+}
+
+/* GROUP: from one folder, ascending by target UID. What the server has told of is written down even
+ * if the connection broke behind that; what it has not told of is looked for again. */
 static int move_group(struct pass *pass, struct lane *lane, struct moves *group, struct mh_err *err)
 {
     const struct mh_state_folder *from = group->v[0].was->from;
+    struct mh_err settle_err;
     bool is_here = lies_here(pass, from);
     bool could = is_here;
     int code = is_here ? MH_OK : move_there(pass, lane, from, group, &could, err);
-    for (size_t i = 0; code == MH_OK && i < group->n; i++) {
-        struct move *m = &group->v[i];
-        if (is_here)
-            m->new_uid = m->was->row.dst_uid;
-        bool is_settled = m->new_uid != 0 || could;
-        if (m->new_uid != 0)
-            code = write_moved(pass, lane, m, err);
-        else if (could)
-            code = write_orphan(pass, lane, m, err);
-        if (code == MH_OK && is_settled)
-            code = write_gone(pass->job, &m->was, 1, MH_GONE_MOVED, err);
-        if (!is_settled)
-            m->was->is_taken = false;
-    }
-    return code;
+    for (size_t i = 0; is_here && i < group->n; i++)
+        group->v[i].new_uid = group->v[i].was->row.dst_uid;
+    int settle_code = settle_moves(pass, lane, group, could && code == MH_OK, &settle_err);
+    if (code == MH_OK && settle_code != MH_OK)
+        *err = settle_err;
+    return code == MH_OK ? settle_code : code;
 }
 
 static bool can_move(const struct job *job, struct lane *lane)
@@ -435,15 +459,30 @@ static bool can_move(const struct job *job, struct lane *lane)
     return job->tc->move && caps->move && caps->uidplus && !job->run->cfg->dry_run;
 }
 
+/* A move that is made and not written down is found by content in the folder's window: it must be on
+ * record where that begins. Not for a folder that is another one now: all of it is matched anew. */
+static int begin_moving(struct pass *pass, struct lane *lane, bool *may_out, struct mh_err *err)
+{
+    bool is_other = false; /* only asked about while copying */
+    int code = pass_open_target(pass, lane, &is_other, err);
+    *may_out = code == MH_OK &&
+               (!pass->row_is_known || pass->row.dst_uidvalidity == pass->dst_opened.uidvalidity);
+    return *may_out ? pass_begin(pass, err) : code;
+}
+
 int moves_carry(struct pass *pass, struct lane *lane, struct mh_err *err)
 {
     struct moves moves = {.n = 0};
+    size_t i = 0;
+    bool may = false;
     if (pass->job->n_movable == 0 || pass->n_todo == 0 || !can_move(pass->job, lane))
         return MH_OK;
     int code = find_moves(pass, lane, &moves, err);
     if (moves.n)
         qsort(moves.v, moves.n, sizeof *moves.v, order_moves);
-    for (size_t i = 0; code == MH_OK && i < moves.n && moves.v[i].was;) {
+    if (code == MH_OK && moves.n && moves.v[0].was)
+        code = begin_moving(pass, lane, &may, err);
+    while (code == MH_OK && may && i < moves.n && moves.v[i].was) {
         struct moves group = {.v = &moves.v[i], .n = 1};
         while (i + group.n < moves.n && moves.v[i + group.n].was &&
                moves.v[i + group.n].was->from == moves.v[i].was->from)
@@ -451,6 +490,8 @@ int moves_carry(struct pass *pass, struct lane *lane, struct mh_err *err)
         i += group.n;
         code = move_group(pass, lane, &group, err);
     }
+    for (; i < moves.n && moves.v[i].was; i++)
+        moves.v[i].was->is_taken = false; /* its turn did not come */
     mh_free(moves.v);
     if (code != MH_OK)
         mh_err_at(err, "target, moving what has moved at the source");
@@ -479,19 +520,36 @@ static int order_by_origin(const void *a, const void *b)
     return x->row.dst_uid < y->row.dst_uid ? -1 : x->row.dst_uid > y->row.dst_uid;
 }
 
-/* Mail that mailhaul did not put there is not mailhaul's to put away. */
-static bool is_ours(const struct movable *m)
+/* An empty folder of an earlier day for PATH: made, and then the run was broken off before anything was put in. */
+static const struct mh_folder *find_left_empty(const struct job *job, const char *path)
 {
-    return m->row.dst_uid != 0 && (m->row.how == MH_HOW_COPIED || m->row.how == MH_HOW_MOVED);
+    const size_t root = sizeof QUARANTINE_ROOT "/" - 1;
+    const struct mh_folder *found = NULL;
+    for (size_t i = 0; i < job->dst_folders.n; i++) {
+        const struct mh_folder *f = &job->dst_folders.v[i];
+        const char *day = strncmp(f->path, QUARANTINE_ROOT "/", root) == 0 ? f->path + root : "";
+        const char *rest = strchr(day, '/');
+        bool is_empty = (f->attrs & MH_FOLDER_HAS_STATUS) && f->messages == 0 &&
+                        !(f->attrs & MH_FOLDER_NOSELECT);
+        if (rest && is_empty && strcmp(rest + 1, path) == 0)
+            found = f;
+    }
+    return found;
 }
 
-/* "mailhaul-removed/2026-11-22/<folder>", made. */
+/* "mailhaul-removed/2026-11-22/<folder>", made, or the one that was left empty. */
 static int make_quarantine(struct job *job, struct lane *lane, const char *path,
                            struct mh_folder *out, struct mh_err *err)
 {
+    const struct mh_folder *left = find_left_empty(job, path);
     char day[16];
     struct tm tm;
     time_t now = (time_t)mh_clock_wall_s();
+    if (left) {
+        out->path = mh_strdup(left->path);
+        out->native = mh_strdup(left->native);
+        return out->path && out->native ? MH_OK : mh_err_nomem(err);
+    }
     (void)gmtime_r(&now, &tm);
     (void)strftime(day, sizeof day, "%Y-%m-%d", &tm);
     char *want = mh_asprintf(QUARANTINE_ROOT "/%s/%s", day, path);
@@ -533,45 +591,92 @@ static void count_gone(struct movable *m, bool is_removed)
     m->counts->gone += !is_removed;
 }
 
-/* V: from one folder, ours. */
-static int quarantine_group(struct job *job, struct lane *lane, struct movable **v, size_t n,
-                            struct mh_err *err)
+/* Which of the folder that is open are there; N_OUT of UIDS are left. */
+static int only_there(struct job *job, struct lane *lane, uint64_t *uids, size_t n, size_t *n_out,
+                      struct mh_err *err)
 {
-    bool is_same = false;
-    struct mh_folder to = {.path = NULL};
-    struct put_away p = {.v = v, .n = n, .done = mh_zalloc(n * sizeof *p.done)};
-    uint64_t *uids = mh_alloc(n * sizeof *uids);
-    int code = uids && p.done ? make_quarantine(job, lane, v[0]->from->dst_path, &to, err)
-                              : mh_err_nomem(err);
+    struct mh_scan scan;
+    *n_out = n;
+    if (!job->tc->scan_uids)
+        return MH_OK;
+    int code = mh_scan_init(&scan, err);
     if (code == MH_OK)
-        code = open_origin(job, lane, v[0]->from, &is_same, err);
-    for (size_t i = 0; code == MH_OK && i < n; i++)
-        uids[i] = v[i]->row.dst_uid;
-    if (code == MH_OK && is_same)
-        code = job->tc->move(lane->dst, uids, n, &to, on_put_away, &p, err);
-    for (size_t i = 0; code == MH_OK && i < n;) {
-        /* One that is not there any more was removed by the target's user: gone for good. */
-        bool is_away = p.done[i];
-        size_t run = 1;
-        while (i + run < n && p.done[i + run] == is_away)
-            run++;
-        code = write_gone(job, &v[i], run, is_away ? MH_GONE_QUARANTINED : MH_GONE_KEPT, err);
-        for (size_t end = i + run; i < end; i++)
-            count_gone(v[i], is_away);
+        code = job->tc->scan_uids(lane->dst, uids, n, &scan, err);
+    if (code == MH_OK)
+        *n_out = 0;
+    for (size_t i = 0; code == MH_OK && i < n; i++) {
+        if (mh_scan_find(&scan, uids[i]))
+            uids[(*n_out)++] = uids[i];
     }
-    mh_free(to.path);
-    mh_free(to.native);
-    mh_free(p.done);
-    mh_free(uids);
+    mh_scan_done(&scan);
     return code;
 }
 
+/* Moves what of P lies in FROM's folder. That of the quarantine is made only when there is something
+ * to put in: servers keep an empty folder for ever, and there is no step of ours that removes one.
+ * Where a run was broken off between the two, the next puts something in. */
+static int put_away(struct job *job, struct lane *lane, const struct mh_state_folder *from,
+                    struct put_away *p, uint64_t *uids, struct mh_err *err)
+{
+    struct mh_folder to = {.path = NULL};
+    bool is_same = false;
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        uids[i] = p->v[i]->row.dst_uid;
+    int code = open_origin(job, lane, from, &is_same, err);
+    if (code == MH_OK && is_same)
+        code = only_there(job, lane, uids, p->n, &n, err);
+    if (code == MH_OK && n > 0)
+        code = make_quarantine(job, lane, from->dst_path, &to, err);
+    if (code == MH_OK && n > 0)
+        code = job->tc->move(lane->dst, uids, n, &to, on_put_away, p, err);
+    mh_free(to.path);
+    mh_free(to.native);
+    return code;
+}
+
+/* V: from one folder, ours. What the server has told of is written down even if the connection broke
+ * behind that. */
+static int quarantine_group(struct job *job, struct lane *lane, struct movable **v, size_t n,
+                            struct mh_err *err)
+{
+    struct mh_err write_err;
+    struct put_away p = {.v = v, .n = n, .done = mh_zalloc(n * sizeof *p.done)};
+    uint64_t *uids = mh_alloc(n * sizeof *uids);
+    int code = uids && p.done ? put_away(job, lane, v[0]->from, &p, uids, err) : mh_err_nomem(err);
+    int write_code = MH_OK;
+    for (size_t i = 0; p.done && write_code == MH_OK && i < n;) {
+        /* One that is not there any more was removed by the target's user: gone for good. */
+        bool is_away = p.done[i];
+        size_t end = i + 1;
+        while (end < n && p.done[end] == is_away)
+            end++;
+        if (is_away || code == MH_OK)
+            write_code = write_gone(job, &v[i], end - i,
+                                    is_away ? MH_GONE_QUARANTINED : MH_GONE_KEPT, &write_err);
+        for (; i < end; i++) {
+            if (is_away || code == MH_OK)
+                count_gone(v[i], is_away);
+        }
+    }
+    mh_free(p.done);
+    mh_free(uids);
+    if (code == MH_OK && write_code != MH_OK)
+        *err = write_err;
+    return code == MH_OK ? write_code : code;
+}
+
+/* Those of V that nothing was done with. */
 static int keep_group(struct job *job, struct movable **v, size_t n, struct mh_err *err)
 {
-    int code = write_gone(job, v, n, MH_GONE_KEPT, err);
-    for (size_t i = 0; i < n; i++)
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!v[i]->is_taken)
+            v[kept++] = v[i];
+    }
+    for (size_t i = 0; i < kept; i++)
         count_gone(v[i], false);
-    return code;
+    return write_gone(job, v, kept, MH_GONE_KEPT, err);
 }
 
 /* Those of V (from one folder) that may be put away first, the others behind them. */
@@ -694,7 +799,7 @@ int moves_settle(struct job *job, struct lane *lane, struct mh_err *err)
     for (size_t i = 0; code == MH_OK && i < job->n_passes; i++) {
         struct pass *p = &job->passes[i];
         if (p->will_be_complete)
-            code = pass_write_row(p, true, err);
+            code = pass_write_row(p, ROW_COMPLETE, err);
     }
     mh_free(v);
     return code;

@@ -181,28 +181,27 @@ void pass_close_item(struct pass *pass, uint32_t todo, const char *state, const 
 }
 
 void pass_item_done(struct pass *pass, struct lane *lane, uint32_t todo, uint64_t dst_uid,
-                    uint64_t octets, const struct mh_digest *digest, enum mh_how how)
+                    uint64_t octets, const struct mh_digest *digest, enum mh_how how, bool is_sent)
 {
     struct mh_progress *p = pass->job->mb->progress;
+    struct mh_counts *c = &pass->res->counts;
     const struct mh_item *item = &pass->scan.items[pass->todo[todo].item];
+    uint64_t bytes = is_sent ? octets : 0;
     mh_assert(pass->todo[todo].status != TODO_DONE);
     pass->todo[todo].status = TODO_DONE;
     pass->todo[todo].dst_uid = dst_uid;
     pass->todo[todo].octets = octets;
-    pass->todo[todo].is_new = how == MH_HOW_COPIED;
+    pass->todo[todo].is_new = is_sent;
     if (pass->digests)
         pass->digests[todo] = *digest;
-    if (how == MH_HOW_COPIED) {
-        pass->res->counts.copied++;
-        pass->res->counts.bytes += octets;
-    } else {
-        pass->res->counts.adopted++;
-    }
+    c->copied += how == MH_HOW_COPIED;
+    c->adopted += how != MH_HOW_COPIED;
+    c->moved += how == MH_HOW_MOVED;
+    c->bytes += bytes;
     if (p) {
         atomic_fetch_add_explicit(how == MH_HOW_COPIED ? &p->copied : &p->adopted, 1,
                                   memory_order_relaxed);
-        if (how == MH_HOW_COPIED)
-            atomic_fetch_add_explicit(&p->bytes, octets, memory_order_relaxed);
+        atomic_fetch_add_explicit(&p->bytes, bytes, memory_order_relaxed);
     }
     struct mh_state_item *row = lane_row(lane);
     if (!row) {
@@ -242,6 +241,16 @@ static int find_uids(struct pass *pass, struct lane *lane, struct mh_err *err)
     return wanted ? match_uids(pass, lane, err) : MH_OK;
 }
 
+/* Everything stored has its UID: where these are not told, they have been found. */
+static bool is_placed(const struct pass *pass)
+{
+    for (size_t i = 0; i < pass->n_todo; i++) {
+        if (pass->todo[i].status == TODO_DONE && pass->todo[i].dst_uid == 0)
+            return false;
+    }
+    return true;
+}
+
 /* The target UID below which everything is now accounted for. */
 static uint64_t accounted_uidnext(const struct pass *pass)
 {
@@ -254,27 +263,99 @@ static uint64_t accounted_uidnext(const struct pass *pass)
     return next;
 }
 
+/* Everything is answered for: what is left to be learnt of it from the target. */
+static int ask_rest(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    if (!lane->dst) /* closed behind a fault */
+        return mh_err_set(err, MH_ERETRY, "engine", "the connection was lost");
+    int code = find_uids(pass, lane, err);
+    return code == MH_OK ? look_back(pass, lane, false, err) : code;
+}
+
+static bool is_going_well(const struct pass *pass)
+{
+    const struct job *job = pass->job;
+    return pass->res->err.code == MH_OK && job->stop_err.code == MH_OK &&
+           !run_is_stopping(job->run);
+}
+
+/* A lost connection is no verdict over a folder that was carried: asked again over new ones, with
+ * the same patience as for everything else. */
+static int ask_patiently(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    int code = ask_rest(pass, lane, err);
+    bool was_lost = false;
+    while (is_passing(code) && is_going_well(pass)) {
+        struct mh_err why = *err;
+        was_lost = true;
+        if (lane->src || lane->dst)
+            lane_close(lane);
+        code = job_pause(pass->job, &why, err);
+        if (code == MH_OK)
+            code = lane_sessions(lane, err);
+        if (code == MH_OK)
+            code = pass_open(pass, lane, err);
+        if (code == MH_OK)
+            code = ask_rest(pass, lane, err);
+    }
+    if (was_lost && code == MH_OK)
+        job_moving(pass->job);
+    return code;
+}
+
+bool pass_saw_all(const struct pass *pass)
+{
+    return !(pass->job->run->cfg->retry_failed && pass->flag_later);
+}
+
+bool pass_may_have_stored(const struct pass *pass)
+{
+    return pass->job->broken_off_wall_s != 0 || pass->is_broken_off || pass->has_stored;
+}
+
+/* The row's word on a pass that is over. */
+static int write_ended(struct pass *pass, struct lane *lane, bool is_decided, struct mh_err *err)
+{
+    bool saw_all = pass_saw_all(pass);
+    bool complete = is_decided && !pass->has_failed && !pass->flag_later;
+    bool has_gone = pass->n_gone > 0 || pass->gone.n > 0;
+    pass->will_be_complete = complete && has_gone; /* once it is settled what becomes of those */
+    if ((pass->job->tc->flags & MH_UIDS_ASCEND) && saw_all)
+        pass->row.target_uidnext = accounted_uidnext(pass);
+    int code = lane_push_rows(lane, true, err);
+    if (code != MH_OK)
+        return code;
+    if (complete && !has_gone)
+        return pass_write_row(pass, ROW_COMPLETE, err);
+    return pass_write_row(pass, saw_all || !pass->is_broken_off ? ROW_ENDED : ROW_BEGUN, err);
+}
+
 void pass_finish(struct pass *pass, struct lane *lane)
 {
+    struct job *job = pass->job;
     struct mh_err err;
     mh_err_reset(&err);
-    int code = pass->phase == PASS_COPYING && lane->dst ? find_uids(pass, lane, &err) : MH_OK;
-    size_t open = pass->n_todo - count_status(pass, TODO_DONE) - count_status(pass, TODO_CLOSED);
-    if (code == MH_OK && pass->phase == PASS_COPYING)
-        code = look_back(pass, lane, false, &err);
-    if (code == MH_OK && pass->phase == PASS_COPYING && open == 0) {
-        if (pass->job->tc->flags & MH_UIDS_ASCEND)
-            pass->row.target_uidnext = accounted_uidnext(pass);
-        bool complete = !pass->has_failed && !pass->flag_later;
-        bool has_gone = pass->n_gone > 0 || pass->gone.n > 0;
-        pass->will_be_complete =
-            complete && has_gone; /* once it is settled what becomes of those */
-        code = lane_push_rows(lane, true, &err);
-        if (code == MH_OK)
-            code = pass_write_row(pass, complete && !has_gone, &err);
+    bool is_carried = pass->phase == PASS_COPYING;
+    bool asks = is_carried && pass->n_todo > 0 && (lane->dst || is_going_well(pass));
+    int code = asks ? ask_patiently(pass, lane, &err) : MH_OK;
+    bool is_decided =
+        count_status(pass, TODO_DONE) + count_status(pass, TODO_CLOSED) == pass->n_todo;
+    /* A stop that waited for the answers has left nothing open at the target either. */
+    bool is_stopped = run_is_stopping(job->run) && pass->n_unknown == 0 && is_placed(pass);
+    if (is_carried && code == MH_OK && (is_decided || is_stopped))
+        code = write_ended(pass, lane, is_decided, &err);
+    struct mh_err push_err;
+    if (lane_push_rows(lane, true, &push_err) != MH_OK &&
+        code == MH_OK) { /* the lane goes on elsewhere */
+        err = push_err;
+        code = push_err.code;
     }
     if (code != MH_OK && pass->res->err.code == MH_OK)
         pass->res->err = err;
+    bool ends_all = code != MH_OK && code != MH_ECANCEL && code != MH_EFOLDER && code != MH_EITEM &&
+                    code != MH_ENOENT && code != MH_ENOSUP;
+    if (ends_all && !is_passing(code) && job->stop_err.code == MH_OK)
+        job->stop_err = err;
     pass_enter(pass, PASS_ENDED);
 }
 
@@ -289,9 +370,11 @@ void pass_forget(struct pass *pass)
         mh_free(pass->kw_texts[k]);
     mh_free(mh_take(pass->kw_texts));
     mh_free(mh_take(pass->kw_ids));
+    pass->n_kw_ids = pass->cap_kw_ids = 0;
     mh_buf_done(&pass->kw_new);
     pass->n_kw_new = 0;
     mh_free(mh_take(pass->todo));
+    pass->cap_todo = 0;
     mh_free(mh_take(pass->digests));
     mh_free(mh_take(pass->unplaced));
     mh_free(mh_take(pass->changes.v));
@@ -301,10 +384,12 @@ void pass_forget(struct pass *pass)
     around_done(&pass->around);
     mh_scan_done(&pass->scan);
     pass->scan = (struct mh_scan){0};
+    pass->compared = (struct comparison){0};
     pass->changes = (struct flag_changes){0};
     pass->gone = (struct gone_list){0};
     pass->gone_by = MH_GONE_NONE;
     pass->is_partial = pass->is_surveyed = false;
+    pass->has_begun = false;
     pass->n_found = 0;
     pass->n_todo = pass->next = pass->n_unknown = 0;
 }
@@ -319,11 +404,17 @@ void pass_restart(struct pass *pass)
         atomic_fetch_sub_explicit(&p->found, c->found, memory_order_relaxed);
         atomic_fetch_sub_explicit(&p->adopted, c->adopted, memory_order_relaxed);
         atomic_fetch_sub_explicit(&p->unchanged, c->unchanged, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&p->copied, c->copied, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&p->bytes, c->bytes, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&p->skipped, c->skipped, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&p->failed, c->failed, memory_order_relaxed);
     }
+    result_forget(pass->job->res, pass->entry->source->path);
     /* Flags that were set stay set; the state knows which. */
     uint64_t updated = c->updated;
     *c = (struct mh_counts){.updated = updated};
     pass_forget(pass);
+    pass->is_restarted |= pass->phase == PASS_PREPARING;
     pass->row_is_known = pass->row_is_known || pass->row.dst_uidvalidity != 0;
     pass_enter(pass, PASS_WAITING);
 }

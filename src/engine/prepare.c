@@ -23,6 +23,7 @@ static int check_uidvalidity(struct pass *pass, struct mh_err *err)
     pass->row_is_known = false;
     row->target_uidnext = 0;
     row->complete = false;
+    pass->is_broken_off = false; /* whatever it stored, it did so elsewhere */
     if (pass->job->run->cfg->dry_run)
         return MH_OK;
     result_item(&pass->job->res->notes, &pass->job->res->n_notes, &pass->job->res->cap_notes,
@@ -66,20 +67,54 @@ static int load_known(struct pass *pass, struct mh_err *err)
 
 /* --- both sides ------------------------------------------------------------------------------------ */
 
-/* The folder's row goes to the state before the first item of the pass, so that a run that breaks off
- * finds out where its window began. */
-int pass_write_row(struct pass *pass, bool complete, struct mh_err *err)
+/* Whether the last pass has come to its end is told by src_uidnext, which nobody else reads of a row
+ * that is not complete. */
+static bool is_begun(const struct mh_state_folder *row)
+{
+    return !row->complete && row->src_uidnext == 0;
+}
+
+int pass_write_row(struct pass *pass, enum row_mark mark, struct mh_err *err)
 {
     struct mh_state_folder *row = &pass->row;
+    bool complete = mark == ROW_COMPLETE;
     if (pass->job->run->cfg->dry_run)
         return MH_OK;
     row->complete = complete;
     row->src_uidvalidity = pass->src_opened.uidvalidity;
     row->dst_uidvalidity = pass->dst_opened.uidvalidity;
-    row->src_uidnext = complete ? pass->src_opened.uidnext : 0;
+    row->src_uidnext = complete            ? pass->src_opened.uidnext
+                       : mark == ROW_ENDED ? MH_MAX(pass->src_opened.uidnext, (uint64_t)1)
+                                           : 0;
     row->src_messages = pass->src_opened.messages;
     row->src_highestmodseq = complete ? pass->src_opened.highestmodseq : 0;
     return mh_state_put_folder(pass->job->run->cfg->state, row, err);
+}
+
+static bool uids_ascend(const struct pass *pass)
+{
+    return (pass->job->tc->flags & MH_UIDS_ASCEND) != 0;
+}
+
+/* The row before anything of the pass. A folder that was made for it has its window at once. */
+static int write_begun(struct pass *pass, struct mh_err *err)
+{
+    if (pass->has_begun)
+        return MH_OK;
+    if (!pass->is_judged)
+        pass->is_broken_off = uids_ascend(pass) && pass->row_is_known &&
+                              pass->row.target_uidnext > 0 && is_begun(&pass->row);
+    pass->is_judged = true;
+    if (pass->created && uids_ascend(pass))
+        pass->row.target_uidnext = MH_MAX(pass->dst_opened.uidnext, (uint64_t)1);
+    pass->has_begun = true;
+    return pass_write_row(pass, ROW_BEGUN, err);
+}
+
+int pass_begin(struct pass *pass, struct mh_err *err)
+{
+    int code = write_begun(pass, err);
+    return code == MH_OK ? mh_state_sync(pass->job->run->cfg->state, err) : code;
 }
 
 int pass_open_target(struct pass *pass, struct lane *lane, bool *moved_out, struct mh_err *err)
@@ -121,8 +156,8 @@ int pass_open(struct pass *pass, struct lane *lane, struct mh_err *err)
 /* Where the window starts, and a look into it when something may be there. */
 static int look_into_window(struct pass *pass, struct lane *lane, struct mh_err *err)
 {
-    bool ascend = (pass->job->tc->flags & MH_UIDS_ASCEND) != 0;
-    bool trusted = pass->row_is_known && pass->row.target_uidnext > 0;
+    bool ascend = uids_ascend(pass);
+    bool trusted = pass->row.target_uidnext > 0;
     pass->window = ascend && trusted ? pass->row.target_uidnext : 1;
     if (pass->created) {
         pass->window = ascend ? MH_MAX(pass->dst_opened.uidnext, (uint64_t)1) : 1;
@@ -134,20 +169,57 @@ static int look_into_window(struct pass *pass, struct lane *lane, struct mh_err 
     return code == MH_OK && maybe ? match_window(pass, lane, pass->window, false, err) : code;
 }
 
+/* What lies at the target is accounted for: ours begins behind it. That is on record before the
+ * first message leaves, so that a run that breaks off leaves behind where its window began. */
+static int record_window(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    uint64_t from = MH_MAX(pass->window, pass->dst_opened.uidnext);
+    bool is_open = false;
+    for (size_t i = 0; i < pass->n_todo && !is_open; i++)
+        is_open = pass->todo[i].status == TODO_OPEN;
+    if (!is_open)
+        return MH_OK;
+    if (uids_ascend(pass) && pass_saw_all(pass) && pass->dst_opened.uidnext > 0 &&
+        from != pass->row.target_uidnext) {
+        /* The rows of what was found, ahead of the word that it was. */
+        int code = lane_push_rows(lane, true, err);
+        pass->window = pass->row.target_uidnext = from;
+        if (code == MH_OK)
+            code = pass_write_row(pass, ROW_BEGUN, err);
+        if (code != MH_OK)
+            return code;
+    }
+    return mh_state_sync(pass->job->run->cfg->state, err);
+}
+
 /* The source's half of the preparation, in a task of its own: the target's goes on beside it, because each
  * step of either is a round trip. */
+typedef int source_half_fn(struct pass *pass, struct lane *lane, struct mh_err *err);
+
 struct source_half {
     struct pass *pass;
     struct lane *lane;
+    source_half_fn *half;
     struct mh_err err;
     int code;
 };
 
-static void read_source(void *arg)
+static void do_source_half(void *arg)
 {
     struct source_half *h = arg;
     mh_err_reset(&h->err);
-    h->code = survey_source(h->pass, h->lane, &h->err);
+    h->code = h->half(h->pass, h->lane, &h->err);
+}
+
+/* The folder was surveyed, and others after it. */
+static int reopen_source(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    bool moved = false;
+    int code = pass_open_source(pass, lane, &moved, err);
+    if (code == MH_OK && moved)
+        return mh_err_set(err, MH_ERETRY, "engine",
+                          "the folder is another one since it was listed");
+    return code;
 }
 
 static int make_and_open_target(struct pass *pass, struct lane *lane, struct mh_err *err)
@@ -157,11 +229,12 @@ static int make_and_open_target(struct pass *pass, struct lane *lane, struct mh_
     return code == MH_OK ? pass_open_target(pass, lane, &moved, err) : code;
 }
 
-static int open_both_sides(struct pass *pass, struct lane *lane, struct mh_err *err)
+static int open_both_sides(struct pass *pass, struct lane *lane, source_half_fn *half,
+                           struct mh_err *err)
 {
-    struct source_half source = {.pass = pass, .lane = lane};
-    int code =
-        mh_task_spawn(pass->job->sched, "read-source", read_source, &source, &lane->side_task, err);
+    struct source_half source = {.pass = pass, .lane = lane, .half = half};
+    int code = mh_task_spawn(pass->job->sched, "source-half", do_source_half, &source,
+                             &lane->side_task, err);
     if (code != MH_OK)
         return code;
     code = make_and_open_target(pass, lane, err);
@@ -183,10 +256,18 @@ static void prepare_anew(struct pass *pass)
     pass_forget(pass);
 }
 
+/* The target's folder is open behind it. */
+static int move_and_open(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    bool is_other = false; /* looked at by the caller */
+    int code = moves_carry(pass, lane, err);
+    return code == MH_OK ? pass_open_target(pass, lane, &is_other, err) : code;
+}
+
 /* Everything in one go: the folder was not surveyed before. */
 static int prepare_all(struct pass *pass, struct lane *lane, struct mh_err *err)
 {
-    int code = open_both_sides(pass, lane, err);
+    int code = open_both_sides(pass, lane, survey_source, err);
     if (code == MH_OK)
         code = check_uidvalidity(pass, err);
     if (code != MH_OK)
@@ -196,7 +277,11 @@ static int prepare_all(struct pass *pass, struct lane *lane, struct mh_err *err)
         prepare_anew(pass);
         return prepare_all(pass, lane, err);
     }
-    return survey_compare(pass, err);
+    code = survey_compare(pass, err);
+    /* What has moved is moved, also when the folder is prepared for the second time. */
+    if (code == MH_OK && pass->job->n_movable > 0)
+        code = move_and_open(pass, lane, err);
+    return code;
 }
 
 /* Nothing at the target has to be touched. */
@@ -208,17 +293,20 @@ static bool is_idle(const struct pass *pass)
 /* The target's half; what was surveyed holds unless the target's folder is another one. */
 static int prepare_target(struct pass *pass, struct lane *lane, struct mh_err *err)
 {
-    bool moved = false;
-    int code = around_make(pass, lane->dst, err);
-    if (code == MH_OK && pass->n_todo > 0)
-        code = pass_open_source(pass, lane, &moved, err);
-    if (code == MH_OK && moved)
-        return mh_err_set(err, MH_ERETRY, "engine",
-                          "the folder is another one since it was listed");
-    if (code == MH_OK)
-        code = moves_carry(pass, lane, err);
-    if (code == MH_OK)
-        code = pass_open_target(pass, lane, &moved, err);
+    bool is_other = false; /* looked at below */
+    int code = MH_OK;
+    if (pass->n_todo > 0 && pass->job->n_movable == 0) {
+        code = open_both_sides(pass, lane, reopen_source, err);
+    } else {
+        if (pass->n_todo > 0)
+            code = reopen_source(pass, lane, err);
+        if (code == MH_OK)
+            code = around_make(pass, lane->dst, err);
+        if (code == MH_OK)
+            code = moves_carry(pass, lane, err);
+        if (code == MH_OK)
+            code = pass_open_target(pass, lane, &is_other, err);
+    }
     if (code != MH_OK || !pass->row_is_known ||
         pass->row.dst_uidvalidity == pass->dst_opened.uidvalidity)
         return code;
@@ -232,6 +320,7 @@ static void add_progress(struct pass *pass)
     uint64_t bytes = 0;
     for (size_t i = 0; i < pass->n_todo; i++)
         bytes += pass->scan.items[pass->todo[i].item].size;
+    pass->todo_octets = bytes;
     if (!p)
         return;
     atomic_fetch_add_explicit(&p->found, pass->n_found, memory_order_relaxed);
@@ -275,13 +364,6 @@ static int forget_ledger(struct pass *pass, struct mh_err *err)
     return code;
 }
 
-/* The folder's rows before its first message: a run that breaks off finds out where its window began. */
-static int write_begin(struct pass *pass, struct mh_err *err)
-{
-    int code = pass_write_row(pass, false, err);
-    return code == MH_OK ? forget_ledger(pass, err) : code;
-}
-
 static int skip_all(struct pass *pass)
 {
     for (size_t i = 0; i < pass->n_todo; i++) {
@@ -292,10 +374,39 @@ static int skip_all(struct pass *pass)
     return MH_OK;
 }
 
+/* Those that are noted so far. */
+static int store_changes(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    if (pass->changes.n == 0)
+        return MH_OK;
+    int code = flags_store(pass, lane, err);
+    pass->has_stored = true; /* or the connection was lost, and who knows */
+    pass->changes.n = 0;
+    return code;
+}
+
+/*
+ * The attempt before was lost with its connection. What it has written (moves, flags, matches) is
+ * read now: it must be there, or the survey would not know what the look into the window knows, and
+ * a message be carried twice. Where messages may be moved here the folder is surveyed again before
+ * it is prepared, as all are in a delta.
+ */
+static int look_again(struct pass *pass, struct lane *lane, struct mh_err *err)
+{
+    struct job *job = pass->job;
+    int code = job->run->cfg->dry_run ? MH_OK : mh_state_sync(job->run->cfg->state, err);
+    if (code == MH_OK && job->n_movable > 0 && !pass->is_surveyed)
+        code = pass_survey(pass, lane, err);
+    return code;
+}
+
 int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err)
 {
     struct job *job = pass->job;
     bool dry = job->run->cfg->dry_run;
+    int again = pass->is_restarted ? look_again(pass, lane, err) : MH_OK;
+    if (again != MH_OK)
+        return again;
     if (is_idle(pass)) {
         pass->dst_opened.uidvalidity = pass->row.dst_uidvalidity; /* as it was listed */
         int idle = forget_ledger(pass, err);
@@ -309,11 +420,13 @@ int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err)
     if (code == MH_OK)
         code = around_apply(pass, lane->dst, &pass->around, err);
     if (code == MH_OK)
-        code = write_begin(pass, err);
+        code = pass->changes.n > 0 ? pass_begin(pass, err) : write_begun(pass, err);
+    if (code == MH_OK)
+        code = forget_ledger(pass, err);
     if (code == MH_OK)
         code = flags_map_keywords(pass, err);
     if (code == MH_OK)
-        code = flags_store(pass, lane, err);
+        code = store_changes(pass, lane, err);
     if (code != MH_OK)
         return code;
     count_found(pass);
@@ -327,9 +440,14 @@ int pass_prepare(struct pass *pass, struct lane *lane, struct mh_err *err)
             pass->digests[i] = pass->unplaced[i].digest;
     }
     code = look_into_window(pass, lane, err);
+    if (code == MH_OK)
+        code = store_changes(pass, lane, err);
     if (code != MH_OK)
         return code;
     moves_close_orphans(pass);
+    code = record_window(pass, lane, err);
+    if (code != MH_OK)
+        return code;
     pass_enter(pass, PASS_COPYING);
     return MH_OK;
 }

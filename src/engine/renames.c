@@ -94,14 +94,52 @@ static int has_same_content(struct job *job, struct lane *lane, const struct mh_
 
 /* --- renaming ------------------------------------------------------------------------------------------ */
 
+/* *NAME (owned), if it begins with FROM, with TO in its place. */
+static int replace_start(char **name, const char *from, const char *to, struct mh_err *err)
+{
+    size_t len = strlen(from);
+    if (!*name || strncmp(*name, from, len) != 0)
+        return MH_OK;
+    char *replaced = mh_asprintf("%s%s", to, *name + len);
+    if (!replaced)
+        return mh_err_nomem(err);
+    mh_free(*name);
+    *name = replaced;
+    return MH_OK;
+}
+
+/* What lies below ROW's folder at the target has gone along with it: also what is not at the source any
+ * more, whose mail is still to be looked for there. */
+static int take_along(struct job *job, const struct mh_state_folder *row, const char *path,
+                      const char *native, struct mh_err *err)
+{
+    size_t len = strlen(row->dst_path);
+    int code = MH_OK;
+    for (size_t i = 0; code == MH_OK && i < job->rows.n; i++) {
+        struct mh_state_folder *r = &job->rows.v[i];
+        bool is_below = r != row && r->dst_path && strncmp(r->dst_path, row->dst_path, len) == 0 &&
+                        r->dst_path[len] == '/';
+        if (!is_below || strcmp(row->dst_path, path) == 0)
+            continue;
+        code = replace_start(&r->dst_path, row->dst_path, path, err);
+        if (code == MH_OK && row->dst_native)
+            code = replace_start(&r->dst_native, row->dst_native, native, err);
+        if (code == MH_OK)
+            code = mh_state_put_folder(job->run->cfg->state, r, err);
+    }
+    return code;
+}
+
 static int adopt_names(struct job *job, struct mh_state_folder *row, const char *src_path,
                        char *dst_path_take, char *dst_native_take, struct mh_err *err)
 {
     char *copy = mh_strdup(src_path);
-    if (!copy) {
+    int code = copy ? take_along(job, row, dst_path_take, dst_native_take, err) : mh_err_nomem(err);
+    if (code != MH_OK) {
+        mh_free(copy);
         mh_free(dst_path_take);
         mh_free(dst_native_take);
-        return mh_err_nomem(err);
+        return code;
     }
     mh_free(row->src_path);
     mh_free(row->dst_path);
@@ -116,6 +154,17 @@ static void note(struct job *job, const char *path, const char *reason, const ch
 {
     result_item(&job->res->notes, &job->res->n_notes, &job->res->cap_notes, path, 0, "folder",
                 reason, text);
+}
+
+/* Renamed by a run that was broken off: before the subscription went along, perhaps. A refusal is worth no folder. */
+static int subscribe_late(struct job *job, struct lane *lane, const struct mh_folder *source,
+                          const struct mh_folder *target, struct mh_err *err)
+{
+    bool is_due = (source->attrs & MH_FOLDER_SUBSCRIBED) && !(target->attrs & MH_FOLDER_SUBSCRIBED);
+    if (!is_due || !job->tc->subscribe)
+        return MH_OK;
+    int code = job->tc->subscribe(lane->dst, target, err);
+    return code == MH_EFOLDER || code == MH_ENOSUP || code == MH_ENOENT ? MH_OK : code;
 }
 
 /* ROW's folder at the target becomes TO; *DONE_OUT false: it stays, and the source's is a new one. */
@@ -136,9 +185,11 @@ static int rename_target(struct job *job, struct lane *lane, struct mh_state_fol
                    ? MH_EEXIST
                    : job->tc->rename(lane->dst, there, e->target_path, &path, &native, err);
     if (code == MH_EEXIST && taken == there) { /* the mapping has both in one place */
+        code = subscribe_late(job, lane, e->source, there, err);
         path = mh_strdup(there->path);
         native = mh_strdup(there->native);
-        code = path && native ? MH_OK : mh_err_nomem(err);
+        if (code == MH_OK && !(path && native))
+            code = mh_err_nomem(err);
     }
     if (code == MH_EFOLDER || code == MH_EEXIST || code == MH_ENOSUP || code == MH_ENOENT) {
         note(job, e->source->path, "not-renamed", mh_err_line(err, line, sizeof line));

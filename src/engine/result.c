@@ -53,6 +53,35 @@ void reasons_add(struct mh_reasons *r, const char *reason, uint64_t n)
     r->v[r->n++].n = n;
 }
 
+static void reasons_take(struct mh_reasons *r, const char *reason)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        if (strcmp(r->v[i].reason, reason) != 0)
+            continue;
+        if (--r->v[i].n == 0)
+            r->v[i] = r->v[--r->n];
+        return;
+    }
+}
+
+void result_forget(struct mh_mailbox_result *res, const char *folder)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < res->n_items; i++) {
+        struct mh_item_result *row = &res->items[i];
+        if (strcmp(row->folder, folder) != 0) {
+            res->items[kept++] = *row;
+            continue;
+        }
+        if (strcmp(row->state, "skipped") == 0)
+            reasons_take(&res->skipped, row->reason);
+        else if (strcmp(row->state, "failed") == 0)
+            reasons_take(&res->failed, row->reason);
+        item_done(row);
+    }
+    res->n_items = kept;
+}
+
 void counts_add(struct mh_counts *to, const struct mh_counts *from)
 {
     to->found += from->found;

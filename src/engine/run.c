@@ -134,11 +134,11 @@ static void wait_for_jobs(struct run *run)
         while (passed_on < MH_MIN(level, MH_STOP_NOW))
             pass_stop_on(run, ++passed_on);
         struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
+        (void)clock_gettime(CLOCK_MONOTONIC, &until); /* whatever becomes of the wall clock */
         until.tv_nsec += 100 * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&run->changed, &run->lock, &until);
+        (void)pthread_cond_clockwait(&run->changed, &run->lock, CLOCK_MONOTONIC, &until);
     }
     (void)pthread_mutex_unlock(&run->lock);
 }

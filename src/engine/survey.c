@@ -11,7 +11,9 @@
 
 #include "engine/engine_priv.h"
 
-enum { COMPARE_STRETCH = 16 * 1024 }; /* messages whose rows are in memory at once */
+enum { COMPARE_STRETCH = MH_SCAN_STRETCH }; /* messages whose rows are in memory at once */
+
+static void compare_on_the_way(void *ctx);
 
 /* --- opening and listing ---------------------------------------------------------------------------- */
 
@@ -67,11 +69,25 @@ static int ask_changes(struct pass *pass, struct mh_session *src, struct mh_uids
     return code == MH_ENOSUP ? MH_OK : code;
 }
 
+/* The rows that the state has of the folder are those of this listing. */
+static bool may_compare(const struct pass *pass)
+{
+    return pass->phase == PASS_SURVEYING && pass->row_is_known &&
+           pass->src_opened.uidvalidity == pass->row.src_uidvalidity;
+}
+
 static int list_all(struct pass *pass, struct mh_session *src, struct mh_err *err)
 {
     int code = mh_scan_init(&pass->scan, err);
+    if (code == MH_OK && may_compare(pass)) {
+        const struct mh_counts *c = &pass->res->counts;
+        pass->compared = (struct comparison){.adopted = c->adopted, .unchanged = c->unchanged};
+        pass->scan.grown = compare_on_the_way;
+        pass->scan.grown_ctx = pass;
+    }
     if (code == MH_OK)
         code = pass->job->sc->scan(src, 1, &pass->scan, err);
+    pass->scan.grown = NULL;
     pass->n_found = pass->scan.n;
     return code;
 }
@@ -163,7 +179,7 @@ static int add_unplaced(struct pass *pass, size_t i, const struct mh_state_item 
                         struct mh_err *err)
 {
     if (!pass->unplaced)
-        pass->unplaced = mh_zalloc(pass->scan.n * sizeof *pass->unplaced);
+        pass->unplaced = mh_zalloc(pass->cap_todo * sizeof *pass->unplaced);
     if (!pass->unplaced)
         return mh_err_nomem(err);
     add_todo(pass, i);
@@ -239,20 +255,71 @@ static int merge_uids(struct pass *pass, size_t first, size_t end, const struct 
     return code;
 }
 
-/* The whole listing, a stretch of UIDs at a time; the last one is open to the end. */
+/* Room for as many todos as there are items so far, and numbers for their keywords. */
+static int make_room(struct pass *pass, struct mh_err *err)
+{
+    size_t cap = pass->cap_todo;
+    if (!mh_grow(pass->todo, pass->cap_todo, MH_MAX(pass->scan.n, (size_t)1)))
+        return mh_err_nomem(err);
+    if (pass->unplaced && pass->cap_todo > cap) {
+        struct mh_state_item *v =
+            mh_realloc_array(pass->unplaced, pass->cap_todo, sizeof *pass->unplaced);
+        if (!v)
+            return mh_err_nomem(err);
+        memset(v + cap, 0, (pass->cap_todo - cap) * sizeof *v);
+        pass->unplaced = v;
+    }
+    return flags_number_keywords(pass, err);
+}
+
+/* The items up to END that were not looked at, and the rows of the same UIDs; of the last stretch all that follow. */
+static int compare_stretch(struct pass *pass, size_t end, bool is_last, struct mh_err *err)
+{
+    struct comparison *c = &pass->compared;
+    struct mh_uid_range range = {c->next_uid,
+                                 is_last ? (uint64_t)INT64_MAX : pass->scan.items[end - 1].uid};
+    const struct mh_uids uids = {.v = &range, .n = 1};
+    int code = merge_uids(pass, c->n, end, &uids, err);
+    c->n = end;
+    c->next_uid = range.hi + 1;
+    return code;
+}
+
+/* The server is working on the rest of the listing. Not for connectors that list in another thread. */
+static void compare_on_the_way(void *ctx)
+{
+    struct pass *pass = ctx;
+    struct mh_err err; /* it comes again when all is compared at the end */
+    if (pass->compared.is_off || !mh_task_self())
+        return;
+    pass->compared.is_off = pass->scan.spare || make_room(pass, &err) != MH_OK ||
+                            compare_stretch(pass, pass->scan.n, false, &err) != MH_OK;
+}
+
+/* As if nothing had been compared on the way. */
+static void forget_comparison(struct pass *pass)
+{
+    struct comparison *c = &pass->compared;
+    pass->n_todo = pass->changes.n = pass->gone.n = 0;
+    mh_free(mh_take(pass->unplaced));
+    pass->res->counts.adopted = c->adopted;
+    pass->res->counts.unchanged = c->unchanged;
+    *c = (struct comparison){.adopted = c->adopted, .unchanged = c->unchanged};
+}
+
+/* The listing, or what is left of it, a stretch at a time. */
 static int compare_all(struct pass *pass, struct mh_err *err)
 {
+    struct comparison *c = &pass->compared;
     size_t n = pass->scan.n;
-    uint64_t from = 0;
+    size_t end = 0;
     int code = MH_OK;
-    for (size_t first = 0; code == MH_OK && (first < n || first == 0); first += COMPARE_STRETCH) {
-        size_t end = MH_MIN(first + COMPARE_STRETCH, n);
-        struct mh_uid_range range = {from,
-                                     end < n ? pass->scan.items[end - 1].uid : (uint64_t)INT64_MAX};
-        const struct mh_uids uids = {.v = &range, .n = 1};
-        code = merge_uids(pass, first, end, &uids, err);
-        from = range.hi + 1;
-    }
+    if (c->is_off || (c->n > 0 && pass->scan.was_out_of_order))
+        forget_comparison(pass);
+    do {
+        end = MH_MIN(c->n + COMPARE_STRETCH, n);
+        code = compare_stretch(pass, end, end == n, err);
+    } while (code == MH_OK && end < n);
     return code;
 }
 
@@ -288,6 +355,12 @@ static int find_vanished(struct pass *pass, struct mh_err *err)
     if (pass->gone_by != MH_GONE_BY_PRESENT)
         return MH_OK;
     int code = job_load_uids(pass->job, pass->row.id, true, 0, &known, err);
+    /* What was left out has no row. */
+    size_t n = 0;
+    const struct old_skip *left_out = find_left_out(pass->job, pass->entry->source->path, &n);
+    for (size_t i = 0; code == MH_OK && i < n; i++)
+        code = mh_uids_add(&known, left_out[i].uid, left_out[i].uid, err);
+    mh_uids_finish(&known);
     if (code == MH_OK)
         code = subtract(&known, &pass->vanished, &gone, err);
     mh_uids_done(&known);
@@ -324,18 +397,17 @@ static void compact(struct pass *pass)
     pass->scan.n = pass->n_todo;
     mh_scan_shrink(&pass->scan);
     struct todo *todo = mh_realloc_array(pass->todo, MH_MAX(pass->n_todo, (size_t)1), sizeof *todo);
-    pass->todo = todo ? todo : pass->todo;
+    if (todo) {
+        pass->todo = todo;
+        pass->cap_todo = MH_MAX(pass->n_todo, (size_t)1);
+    }
 }
 
 int survey_compare(struct pass *pass, struct mh_err *err)
 {
-    int code = flags_number_keywords(pass, err);
-    if (code != MH_OK)
-        return code;
-    pass->todo = mh_alloc(MH_MAX(pass->scan.n, (size_t)1) * sizeof *pass->todo);
-    if (!pass->todo)
-        return mh_err_nomem(err);
-    code = pass->is_partial ? compare_changes(pass, err) : compare_all(pass, err);
+    int code = make_room(pass, err);
+    if (code == MH_OK)
+        code = pass->is_partial ? compare_changes(pass, err) : compare_all(pass, err);
     if (code == MH_OK)
         compact(pass);
     return code;

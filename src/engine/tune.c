@@ -8,19 +8,21 @@
 
 enum {
     SETTLE_MS = 400, /* after a knob was turned: connections are opened, old batches answered */
-    REWIRE_MS =
-        30 * 1000, /* likewise, until the first connection says that it is (not) compressed now */
+    REWIRE_MS = 30 * 1000, /* likewise, until all connections are (not) compressed now */
     STRETCH_MS = 700,
     STRETCH_MESSAGES = 200, /* fewer say nothing … */
     STRETCH_BATCHES = 6,    /* … nor do few batches, whose answers come in one go */
-    SLOW_STRETCH_MS = 3000, /* unless the target is this slow: then what came must do */
+    SLOW_STRETCH_MS = 3000, /* unless the target is this slow: then less must do … */
     SLOW_STRETCH_MESSAGES = 20,
-    REST_STRETCHES = 20,        /* after no step has won */
-    WIRE_REST_STRETCHES = 300,  /* after TUNE_WIRE has lost: its trials cost log-ins */
-    MESSAGE_OCTETS = 16 * 1024, /* a message costs the target as much as so many octets */
-    GAIN_PERCENT = 5,           /* what a step must win */
-    CONFIRMATIONS = 2,          /* so often in a row, or noise would drive it */
-    DRIFT_PERCENT = 30,         /* a change of this size ends a rest */
+    SLOW_STRETCH_BATCHES = 3,
+    SLOWEST_STRETCH_MS = 12 * 1000, /* … and in the end what came */
+    REST_STRETCHES = 20,            /* after no step has won */
+    WIRE_REST_STRETCHES = 300,      /* after TUNE_WIRE has lost: its trials cost log-ins */
+    WIRE_WORTH_MS = 30 * 1000,      /* with less left to do they do not pay */
+    MESSAGE_OCTETS = 16 * 1024,     /* a message costs the target as much as so many octets */
+    GAIN_PERCENT = 5,               /* what a step must win */
+    CONFIRMATIONS = 2,              /* so often in a row, or noise would drive it */
+    DRIFT_PERCENT = 30,             /* a change of this size ends a rest */
 };
 
 static const unsigned batches[] = {25, 50, 100, 200, 400, 800};
@@ -53,8 +55,13 @@ struct tuner {
     bool can_batch;
     bool pressed[TUNE_KNOBS]; /* since the last stretch began */
 
+    double work_left;  /* of who pressed TUNE_WIRE */
+    unsigned wired[2]; /* connections that are not compressed, that are */
+    bool is_rewiring;  /* some are not yet as TUNE_WIRE says */
+
     /* the stretch being measured */
     int64_t settle_until_ms, start_ms; /* 0: not begun */
+    int64_t last_ms;                   /* the last message's verdict */
     uint64_t messages, octets;
 
     /* the trial */
@@ -124,12 +131,12 @@ static double work_of(uint64_t messages, uint64_t octets)
     return (double)octets + (double)messages * MESSAGE_OCTETS;
 }
 
-int64_t tuner_needs_ms(struct tuner *t, uint64_t messages, uint64_t octets)
+void tuner_press_wire(struct tuner *t, uint64_t messages, uint64_t octets)
 {
     (void)pthread_mutex_lock(&t->lock);
-    double ms = t->base > 0 ? work_of(messages, octets) / t->base : 0;
+    t->pressed[TUNE_WIRE] = true;
+    t->work_left = work_of(messages, octets);
     (void)pthread_mutex_unlock(&t->lock);
-    return ms < (double)INT64_MAX / 2 ? (int64_t)ms : INT64_MAX;
 }
 
 /* --- below: lock held ------------------------------------------------------------------------------------ */
@@ -145,7 +152,7 @@ static void begin_stretch(struct tuner *t, int64_t settle_until_ms)
 static bool can_move(const struct tuner *t, const struct move *m)
 {
     unsigned at = t->at[m->knob];
-    if (m->knob == TUNE_WIRE && t->wire_rest > 0)
+    if (m->knob == TUNE_WIRE && (t->wire_rest > 0 || t->work_left < t->base * WIRE_WORTH_MS))
         return false;
     if (m->knob == TUNE_BATCH ? !t->can_batch : !t->pressed[m->knob])
         return false;
@@ -155,6 +162,7 @@ static bool can_move(const struct tuner *t, const struct move *m)
 static void turn(struct tuner *t, const struct move *m, int by, int64_t now_ms)
 {
     t->at[m->knob] = (unsigned)((int)t->at[m->knob] + by);
+    t->is_rewiring = m->knob == TUNE_WIRE;
     begin_stretch(t, now_ms + (m->knob == TUNE_WIRE ? REWIRE_MS : SETTLE_MS));
 }
 
@@ -225,44 +233,63 @@ static bool judge_base(struct tuner *t, double rate, int64_t now_ms)
     return try_next(t, now_ms);
 }
 
-static bool is_enough(const struct tuner *t, int64_t ms)
+static bool is_enough(const struct tuner *t)
 {
+    int64_t ms = t->start_ms ? t->last_ms - t->start_ms : 0;
     uint64_t wanted = STRETCH_MESSAGES;
     if (t->can_batch)
         wanted = MH_MAX(wanted, (uint64_t)STRETCH_BATCHES * batches[t->at[TUNE_BATCH]]);
-    if (ms >= SLOW_STRETCH_MS && t->messages >= SLOW_STRETCH_MESSAGES)
+    uint64_t slow = SLOW_STRETCH_MESSAGES;
+    if (t->can_batch)
+        slow = MH_MAX(slow, (uint64_t)SLOW_STRETCH_BATCHES * batches[t->at[TUNE_BATCH]]);
+    return (ms >= STRETCH_MS && t->messages >= wanted) ||
+           (ms >= SLOW_STRETCH_MS && t->messages >= slow) ||
+           (ms >= SLOWEST_STRETCH_MS && t->messages >= SLOW_STRETCH_MESSAGES);
+}
+
+/* True when a knob was turned; else the next stretch has begun where this one ended. */
+static bool end_stretch(struct tuner *t, int64_t now_ms)
+{
+    int64_t end_ms = t->last_ms;
+    double rate = work_of(t->messages, t->octets) / (double)(end_ms - t->start_ms);
+    t->wire_rest -= t->wire_rest > 0;
+    if (t->trial ? judge_trial(t, rate, now_ms) : judge_base(t, rate, now_ms))
         return true;
-    return ms >= STRETCH_MS && t->messages >= wanted;
+    begin_stretch(t, 0);
+    t->start_ms = end_ms;
+    return false;
 }
 
 bool tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms)
 {
     bool turned = false;
     (void)pthread_mutex_lock(&t->lock);
+    /* A batch is answered in one go: a stretch lasts from one such moment to another, and the one that begins it does
+     * not count. */
+    if (now_ms > t->last_ms && is_enough(t))
+        turned = end_stretch(t, now_ms);
     if (now_ms < t->settle_until_ms) {
         /* still on the way to what is to be measured */
     } else if (t->start_ms == 0) {
         t->start_ms = now_ms;
-    } else {
+    } else if (now_ms > t->start_ms) {
         t->messages++;
         t->octets += octets;
-        int64_t ms = now_ms - t->start_ms;
-        if (is_enough(t, ms)) {
-            double rate = work_of(t->messages, t->octets) / (double)ms;
-            t->wire_rest -= t->wire_rest > 0;
-            turned = t->trial ? judge_trial(t, rate, now_ms) : judge_base(t, rate, now_ms);
-            if (!turned)
-                begin_stretch(t, 0);
-        }
     }
+    t->last_ms = now_ms;
     (void)pthread_mutex_unlock(&t->lock);
     return turned;
 }
 
-void tuner_rewired(struct tuner *t, int64_t now_ms)
+void tuner_wired(struct tuner *t, bool compressed, int by, int64_t now_ms)
 {
     (void)pthread_mutex_lock(&t->lock);
-    begin_stretch(t, MH_MIN(t->settle_until_ms, now_ms + SETTLE_MS));
+    t->wired[compressed] = (unsigned)((int)t->wired[compressed] + by);
+    bool wanted = wires[t->at[TUNE_WIRE]];
+    if (t->is_rewiring && t->wired[wanted] > 0 && t->wired[!wanted] == 0) {
+        t->is_rewiring = false;
+        begin_stretch(t, MH_MIN(t->settle_until_ms, now_ms + SETTLE_MS));
+    }
     (void)pthread_mutex_unlock(&t->lock);
 }
 

@@ -49,14 +49,15 @@ struct tuned tuner_now(struct tuner *t);
 /* The present value of KNOB holds somebody back: there is work for more. Only such knobs are turned. */
 void tuner_press(struct tuner *t, enum tune_knob knob);
 
-/* How long so much will take at the measured pace; 0 while that is not known. */
-int64_t tuner_needs_ms(struct tuner *t, uint64_t messages, uint64_t octets);
+/* The wire is far enough to hold somebody back who has so much left to do: TUNE_WIRE is turned if that takes long. */
+void tuner_press_wire(struct tuner *t, uint64_t messages, uint64_t octets);
 
 /* A message of OCTETS was stored at NOW_MS. True when a knob was turned: look at tuner_now() again. */
 bool tuner_verdict(struct tuner *t, uint64_t octets, int64_t now_ms);
 
-/* A connection is now as TUNE_WIRE says: what comes from here on can be measured. */
-void tuner_rewired(struct tuner *t, int64_t now_ms);
+/* A connection that could be either is there (BY 1) or gone (-1), COMPRESSED or not. After TUNE_WIRE was turned what
+ * comes can be measured once none is left as it was. */
+void tuner_wired(struct tuner *t, bool compressed, int by, int64_t now_ms);
 
 /* A pause, a lost connection: the stretch that is being measured says nothing. */
 void tuner_disturbed(struct tuner *t);

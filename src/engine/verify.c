@@ -16,7 +16,7 @@
 
 static uint64_t sum_found(const struct mh_verify_counts *c)
 {
-    return c->exact + c->same + c->differs + c->missing + c->skipped + c->listed;
+    return c->exact + c->same + c->differs + c->missing + c->skipped + c->listed + c->later;
 }
 
 static void add_counts(struct mh_verify_counts *to, const struct mh_verify_counts *c)
@@ -28,6 +28,9 @@ static void add_counts(struct mh_verify_counts *to, const struct mh_verify_count
     to->missing += c->missing;
     to->skipped += c->skipped;
     to->listed += c->listed;
+    to->later += c->later;
+    to->pending += c->pending;
+    to->unsettled += c->unsettled;
     to->extra += c->extra;
     to->flags += c->flags;
     to->dates += c->dates;
@@ -42,14 +45,25 @@ static void close_folder(struct check_folder *f)
         atomic_fetch_add_explicit(&p->folders_done, 1, memory_order_relaxed);
 }
 
+bool verify_run_is_on(const struct check *c)
+{
+    const struct mh_state *st = c->job->run->cfg->state;
+    return st && mh_state_run_is_on(st);
+}
+
 /* None of its messages can be compared; what had been compared is void. */
 static void close_unreadable(struct check_folder *f, const char *reason, const char *text)
 {
     bool is_there = strcmp(reason, "missing-at-target") != 0;
+    uint64_t n = MH_MAX(f->entry->source->messages, is_there ? (uint64_t)1 : 0);
     result_items_done(f->out->items + f->first_item, f->out->n_items - f->first_item);
     f->out->n_items = f->first_item;
-    f->counts = (struct mh_verify_counts){
-        .missing = MH_MAX(f->entry->source->messages, is_there ? (uint64_t)1 : 0)};
+    f->counts = (struct mh_verify_counts){0};
+    /* A folder that a run has not made yet, or that was there when the run looked: nothing is lost in it so far. */
+    if (verify_run_is_on(f->check))
+        f->counts.later = f->counts.pending = n;
+    else
+        f->counts.missing = n;
     verify_report(f, 0, "folder", reason, text);
     close_folder(f);
 }
@@ -110,6 +124,7 @@ static int check_one(struct check *c, const struct mh_engine_map_entry *e, struc
                              .first_item = c->out->n_items,
                              .saved_items = c->out->n_items};
     char line[512];
+    verify_mode(c, job_row(c->job, e->source->path), f.mode);
     if (kept && kept->next_uid == UINT64_MAX) {
         close_restored(&f, kept);
         return MH_OK;
@@ -165,10 +180,23 @@ static void say_where(struct check *c)
 
 /* --- mailboxes ---------------------------------------------------------------------------------------------- */
 
-static int load_rows(struct check *c, struct mh_err *err)
+/* What the holder of the lock is doing, for people. */
+static void describe(const struct check *c, char *buf, size_t size)
+{
+    const struct mh_verify_options *o = &c->job->run->cfg->verify;
+    char sample[32] = "";
+    if (o->sample_ppm)
+        (void)snprintf(sample, sizeof sample, " --sample %g", (double)o->sample_ppm / 10000);
+    (void)snprintf(buf, size, "verify%s%s of %.80s", o->deep ? " --deep" : "", sample,
+                   c->job->mb->id);
+}
+
+/* The mailbox's number in the state, and the lock of its verify where there is something to keep. */
+static int take_mailbox(struct check *c, struct mh_err *err)
 {
     struct job *job = c->job;
     struct mh_state *st = job->run->cfg->state;
+    char what[160];
     if (!st)
         return MH_OK;
     char *src = mh_endpoint_format(job->mb->source);
@@ -183,8 +211,21 @@ static int load_rows(struct check *c, struct mh_err *err)
         return MH_OK; /* without a state everything is matched by digest */
     }
     c->can_store = code == MH_OK && !job->run->cfg->verify.state_is_read_only;
-    if (code == MH_OK)
-        code = mh_state_folders(st, job->state_id, &job->rows, err);
+    if (!c->can_store)
+        return code;
+    describe(c, what, sizeof what);
+    code = mh_state_lock_verify(st, job->state_id, what, err);
+    c->is_locked = code == MH_OK;
+    c->can_store = c->is_locked;
+    return code;
+}
+
+static int load_rows(struct check *c, struct mh_err *err)
+{
+    struct job *job = c->job;
+    if (job->state_id == 0)
+        return MH_OK;
+    int code = mh_state_folders(job->run->cfg->state, job->state_id, &job->rows, err);
     return code == MH_OK ? verify_load(c, err) : code;
 }
 
@@ -193,7 +234,7 @@ static int check_mailbox(struct check *c, struct mh_err *err)
     struct job *job = c->job;
     int code = load_rows(c, err);
     if (code == MH_OK)
-        code = job_map(job, c->src, c->dst, true, NULL, err);
+        code = job_map(job, c->src, c->dst, MH_LIST_STATUS, NULL, err);
     if (code != MH_OK)
         return code;
     say_where(c);
@@ -219,6 +260,22 @@ static int keep_all(struct check *c, int code, struct mh_err *err)
     return why.code;
 }
 
+/* With a place in the budgets of both servers. */
+static int check_connected(struct check *c, struct mh_err *err)
+{
+    struct job *job = c->job;
+    job_phase(job, MH_PHASE_CONNECTING);
+    int code = job_open_both(job, true, &c->src, &c->dst, err);
+    if (code != MH_OK)
+        return code;
+    job_phase(job, MH_PHASE_MOVING);
+    code = check_mailbox(c, err);
+    code = keep_all(c, code, err);
+    job->sc->close(c->src);
+    job->tc->close(c->dst);
+    return code;
+}
+
 static void verify_job(struct job *job)
 {
     struct mh_verify_mailbox *out = job->res_other;
@@ -227,27 +284,21 @@ static void verify_job(struct job *job)
     out->mailbox = job->mb;
     mh_err_reset(&out->err);
     mh_err_reset(&err);
-    int code = budget_acquire(&job->run->budgets, job->src_server, job->dst_server, &err);
-    if (code != MH_OK) {
-        out->err = err;
-        return;
-    }
-    job_phase(job, MH_PHASE_CONNECTING);
-    code = job_open_both(job, true, &c.src, &c.dst, &err);
+    int code = take_mailbox(&c, &err);
+    if (code == MH_OK)
+        code = budget_acquire(&job->run->budgets, job->src_server, job->dst_server, &err);
     if (code == MH_OK) {
-        job_phase(job, MH_PHASE_MOVING);
-        code = check_mailbox(&c, &err);
-        code = keep_all(&c, code, &err);
-        job->sc->close(c.src);
-        job->tc->close(c.dst);
+        code = check_connected(&c, &err);
+        budget_release(&job->run->budgets, job->src_server, job->dst_server);
     }
     verify_loaded_done(&c);
+    if (c.is_locked)
+        mh_state_unlock_verify(job->run->cfg->state, job->state_id);
     if (code != MH_OK)
         out->err = err;
     if (code == MH_ERUN)
         run_fatal(job->run, &err);
     job_phase(job, code == MH_OK ? MH_PHASE_DONE : MH_PHASE_FAILED);
-    budget_release(&job->run->budgets, job->src_server, job->dst_server);
 }
 
 int mh_engine_verify(struct mh_engine_config *cfg, struct mh_verify_result *out, struct mh_err *err)

@@ -22,9 +22,8 @@ struct reading {
     int code;
 };
 
-static int read_listing(struct mh_session *s, const struct mh_connector *c,
-                        const struct mh_folder *folder, struct mh_scan *scan, uint32_t *uidvalidity,
-                        struct mh_err *err)
+int verify_list(struct mh_session *s, const struct mh_connector *c, const struct mh_folder *folder,
+                struct mh_scan *scan, uint32_t *uidvalidity_out, struct mh_err *err)
 {
     struct mh_opened opened;
     int code = mh_scan_init(scan, err);
@@ -32,7 +31,7 @@ static int read_listing(struct mh_session *s, const struct mh_connector *c,
         code = c->select(s, folder, false, &opened, err);
     if (code != MH_OK)
         return code;
-    *uidvalidity = opened.uidvalidity;
+    *uidvalidity_out = opened.uidvalidity;
     return c->scan(s, 1, scan, err);
 }
 
@@ -48,8 +47,8 @@ static void read_target(void *arg)
     struct check_folder *f = r->f;
     mh_err_reset(&r->err);
     if (r->folder)
-        r->code = read_listing(f->check->dst, f->job->tc, r->folder, &f->dst, &f->dst_uidvalidity,
-                               &r->err);
+        r->code = verify_list(f->check->dst, f->job->tc, r->folder, &f->dst, &f->dst_uidvalidity,
+                              &r->err);
     else
         r->code = read_wish(f->check->dst, f->job->tc, r->wish, &r->err);
 }
@@ -64,8 +63,8 @@ static int read_both(struct reading *r, const struct verify_wish *src, struct mh
         return code;
     mh_assert(r->folder || src);
     if (r->folder)
-        code = read_listing(f->check->src, f->job->sc, f->entry->source, &f->src,
-                            &f->src_uidvalidity, err);
+        code = verify_list(f->check->src, f->job->sc, f->entry->source, &f->src,
+                           &f->src_uidvalidity, err);
     else
         code = read_wish(f->check->src, f->job->sc, src, err);
     if (code == MH_ECANCEL)
@@ -89,21 +88,36 @@ int verify_read(struct check_folder *f, const struct verify_wish *src,
 
 /* --- one pair --------------------------------------------------------------------------------------------- */
 
+/* The source's keywords as the target should have them. */
+static void map_keywords(const struct check_folder *f, const char *source_kw, struct mh_buf *mapped)
+{
+    const struct mh_engine_config *cfg = f->job->run->cfg;
+    if (!cfg->keywords || cfg->keywords(cfg->callback_ctx, source_kw, mapped) != MH_OK) {
+        mh_buf_reset(mapped);
+        mh_buf_adds(mapped, source_kw);
+    }
+}
+
+bool verify_flags_differ(struct check_folder *f, const struct mh_scan *src, const struct mh_item *s,
+                         const struct mh_scan *dst, const struct mh_item *t)
+{
+    struct mh_buf mapped = MH_BUF_INIT;
+    map_keywords(f, mh_kwsets_text(src->kwsets, s->kwset), &mapped);
+    bool differ = s->flags != t->flags ||
+                  ((f->job->tc->flags & MH_HAS_KEYWORDS) &&
+                   !mh_str_ieq(mh_buf_str(&mapped), mh_kwsets_text(dst->kwsets, t->kwset)));
+    mh_buf_done(&mapped);
+    return differ;
+}
+
 static void compare_flags(struct check_folder *f, const struct mh_item *s, const struct mh_item *t)
 {
     struct mh_buf have = MH_BUF_INIT;
     struct mh_buf want = MH_BUF_INIT;
     struct mh_buf mapped = MH_BUF_INIT;
-    struct mh_engine_config *cfg = f->job->run->cfg;
-    const char *source_kw = mh_kwsets_text(f->src.kwsets, s->kwset);
-    const char *target_kw = mh_kwsets_text(f->dst.kwsets, t->kwset);
-    if (!cfg->keywords || cfg->keywords(cfg->callback_ctx, source_kw, &mapped) != MH_OK) {
-        mh_buf_reset(&mapped);
-        mh_buf_adds(&mapped, source_kw);
-    }
-    bool keywords_differ =
-        (f->job->tc->flags & MH_HAS_KEYWORDS) && !mh_str_ieq(mh_buf_str(&mapped), target_kw);
-    if (s->flags != t->flags || keywords_differ) {
+    if (verify_flags_differ(f, &f->src, s, &f->dst, t)) {
+        const char *target_kw = mh_kwsets_text(f->dst.kwsets, t->kwset);
+        map_keywords(f, mh_kwsets_text(f->src.kwsets, s->kwset), &mapped);
         mh_flags_format(s->flags, &want);
         mh_flags_format(t->flags, &have);
         mh_buf_addf(&want, "%s%s; target: %s %s", *mh_buf_str(&mapped) ? " " : "",
@@ -504,19 +518,31 @@ static int compare_chunks(struct check_folder *f, const struct kept_folder *kept
     return code;
 }
 
+static void compare_left(struct check_folder *f)
+{
+    for (size_t i = 0; i < f->n_left; i++) {
+        if (f->left[i].target)
+            verify_compare_flags_and_date(f, f->left[i].item, f->left[i].target - 1);
+    }
+}
+
 /* Those that nobody was found for where the state says. */
-static void judge_left(struct check_folder *f)
+static void judge_left(struct check_folder *f, const struct again *a)
 {
     for (size_t i = 0; i < f->n_left; i++) {
         const struct left *l = &f->left[i];
         uint64_t uid = f->src.items[l->item].uid;
-        const char *why =
-            l->target ? NULL : verify_left_out(f->check, f->rows_hold ? f->row : NULL, uid);
-        if (l->target) {
-            verify_compare_flags_and_date(f, l->item, l->target - 1);
-        } else if (why) {
+        if (l->target)
+            continue;
+        const char *why = verify_left_out(f->check, f->rows_hold ? f->row : NULL, uid);
+        const char *later = verify_again_left(f, a, uid);
+        if (why) {
             f->counts.skipped++;
             verify_report(f, uid, "skipped", why, "left out by the run, see its ledger");
+        } else if (later) {
+            f->counts.later++;
+            f->counts.pending += strcmp(later, VERIFY_NOT_YET) == 0;
+            verify_report(f, uid, "later", later, "a run is at work: left to the next verify");
         } else {
             f->counts.missing++;
             verify_report(f, uid, "missing", "not-at-target", f->entry->target_path);
@@ -539,20 +565,29 @@ static bool is_shared_target(const struct job *job, const struct mh_engine_map_e
 
 /* Target messages that belong to no source message. Those that were carried and are gone at the source stay
  * by policy and are no surprise. */
-static void report_extra(struct check_folder *f)
+static void report_extra(struct check_folder *f, const struct again *a)
 {
     for (size_t t = 0; t < f->dst.n; t++) {
         uint64_t uid = f->dst.items[t].uid;
-        if (f->is_taken[t] || mh_uids_has(&f->accounted, uid))
+        bool is_settled = true;
+        if (f->is_taken[t] || mh_uids_has(&f->accounted, uid) ||
+            !verify_again_extra(f, a, uid, &is_settled))
             continue;
-        f->counts.extra++;
-        verify_report(f, uid, "extra", "only-at-target", f->entry->target_path);
+        if (is_settled) {
+            f->counts.extra++;
+            verify_report(f, uid, "extra", "only-at-target", f->entry->target_path);
+        } else {
+            f->counts.unsettled++;
+            verify_report(f, uid, "unsettled", "not-accounted-yet", f->entry->target_path);
+        }
     }
 }
 
 int verify_folder(struct check_folder *f, const struct mh_folder *target,
                   const struct kept_folder *kept, struct mh_err *err)
 {
+    struct again again = {0};
+    f->run_was_on = verify_run_is_on(f->check);
     int code = open_folder(f, target, err);
     if (code == MH_OK)
         code = compare_chunks(f, kept, err);
@@ -560,10 +595,14 @@ int verify_folder(struct check_folder *f, const struct mh_folder *target,
         code = verify_match(f, err);
     if (code != MH_OK)
         return code;
-    judge_left(f);
-    if (!is_shared_target(f->job, f->entry))
-        report_extra(f);
-    return MH_OK;
+    compare_left(f);
+    code = verify_again(f, target, &again, err);
+    if (code == MH_OK)
+        judge_left(f, &again);
+    if (code == MH_OK && !is_shared_target(f->job, f->entry))
+        report_extra(f, &again);
+    verify_again_done(&again);
+    return code;
 }
 
 void verify_folder_done(struct check_folder *f)

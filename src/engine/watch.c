@@ -113,7 +113,7 @@ static bool ask_for_news(struct watching *w)
     int code = was_kept ? MH_OK : job_open(job, true, &w->src, &err);
     mh_folders_done(&job->src_folders);
     if (code == MH_OK)
-        code = job->sc->list(w->src, true, &job->src_folders, &err);
+        code = job->sc->list(w->src, MH_LIST_STATUS, &job->src_folders, &err);
     if (code == MH_OK && take_print(&job->src_folders, &print))
         news = !w->is_printable || memcmp(&print, &w->print, sizeof print) != 0;
     job->told_ms =

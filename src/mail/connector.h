@@ -135,6 +135,13 @@ struct mh_append_sink {
                  const struct mh_err *why);
 };
 
+/* What list() brings of each folder. */
+enum mh_listing {
+    MH_LIST_NAMES,
+    MH_LIST_STATUS, /* STATUS: counts, UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ */
+    MH_LIST_SIZES,  /* … and octets: servers add up each message's size for that */
+};
+
 enum mh_connector_flag {
     MH_CAN_READ = 1 << 0,
     MH_CAN_WRITE = 1 << 1,
@@ -160,8 +167,9 @@ struct mh_connector {
     const struct mh_caps *(*caps)(struct mh_session *s); /* borrowed: the session */
 
     /* --- folders --- */
-    /* All folders of the user's own, sorted, roles announced (not guessed), STATUS where WITH_STATUS. */
-    int (*list)(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err);
+    /* All folders of the user's own, sorted, roles announced (not guessed), with WHAT is wanted of each. */
+    int (*list)(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
+                struct mh_err *err);
     /* Opens FOLDER (read-only unless FOR_WRITE) for scan/fetch/store_flags. */
     int (*select)(struct mh_session *s, const struct mh_folder *folder, bool for_write,
                   struct mh_opened *out, struct mh_err *err);

@@ -157,8 +157,9 @@ int mh_file_store_run(struct mh_session *s,
 
 struct list_job {
     struct mh_session *s;
-    int (*add)(struct mh_session *s, bool with_status, struct mh_folders *out, struct mh_err *err);
-    bool with_status;
+    int (*add)(struct mh_session *s, enum mh_listing what, struct mh_folders *out,
+               struct mh_err *err);
+    enum mh_listing what;
     struct mh_folders *out;
 };
 
@@ -166,7 +167,7 @@ static int list(void *arg, struct mh_err *err)
 {
     struct list_job *job = arg;
     const struct mh_file_store *st = mh_file_store(job->s);
-    int rc = job->add(job->s, job->with_status, job->out, err);
+    int rc = job->add(job->s, job->what, job->out, err);
     if (rc == 0)
         rc = mh_file_folders_finish(job->out, st->env->log, err);
     if (rc == 0 && !st->single)
@@ -177,13 +178,13 @@ static int list(void *arg, struct mh_err *err)
 }
 
 int mh_file_store_list(struct mh_session *s,
-                       int (*add)(struct mh_session *s, bool with_status, struct mh_folders *out,
-                                  struct mh_err *err),
-                       bool with_status, struct mh_folders *out, struct mh_err *err)
+                       int (*add)(struct mh_session *s, enum mh_listing what,
+                                  struct mh_folders *out, struct mh_err *err),
+                       enum mh_listing what, struct mh_folders *out, struct mh_err *err)
 {
     if (mh_file_store(s)->root_fd < 0)
         return 0;
-    struct list_job job = {s, add, with_status, out};
+    struct list_job job = {s, add, what, out};
     return mh_file_run(list, &job, err);
 }
 

@@ -76,9 +76,10 @@ int mh_file_store_run(struct mh_session *s,
 /* mh_connector.list for folders that ADD adds in any order in a worker thread; it is not asked for
  * those of a store that is not there. waits */
 int mh_file_store_list(struct mh_session *s,
-                       int (*add)(struct mh_session *s, bool with_status, struct mh_folders *out,
-                                  struct mh_err *err),
-                       bool with_status, struct mh_folders *out, struct mh_err *err) MH_MUST_CHECK;
+                       int (*add)(struct mh_session *s, enum mh_listing what,
+                                  struct mh_folders *out, struct mh_err *err),
+                       enum mh_listing what, struct mh_folders *out,
+                       struct mh_err *err) MH_MUST_CHECK;
 /* For ADD: a folder with its uidvalidity. */
 int mh_file_store_add(struct mh_folders *l, const char *path, const char *native,
                       struct mh_folder **out, struct mh_err *err) MH_MUST_CHECK;

@@ -262,6 +262,8 @@ int mh_scan_add(struct mh_scan *s, const struct mh_item *item, struct mh_err *er
         (with_spare && !mh_grow(s->spare, s->spare_cap, s->cap)))
         return mh_err_nomem(err);
     s->items[s->n++] = *item;
+    if (s->grown && s->n % MH_SCAN_STRETCH == 0)
+        s->grown(s->grown_ctx);
     return 0;
 }
 
@@ -310,6 +312,7 @@ void mh_scan_finish(struct mh_scan *s)
             if (i + 1 == s->n || s->items[i + 1].uid != s->items[i].uid)
                 s->items[kept++] = s->items[i];
         s->n = kept;
+        s->was_out_of_order = true;
     }
     mh_free(s->spare);
     s->spare = NULL;

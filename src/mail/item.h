@@ -59,6 +59,8 @@ uint32_t mh_kwsets_count(const struct mh_kwsets *k);
 /* The set's canonical text; "" for 0. Borrowed: K, until the next intern. */
 const char *mh_kwsets_text(const struct mh_kwsets *k, uint32_t id);
 
+enum { MH_SCAN_STRETCH = 16 * 1024 };
+
 /* The metadata of a folder's messages, ascending by uid. Grows by doubling; one scheduler. */
 struct mh_scan {
     struct mh_item *items; /* owned */
@@ -67,6 +69,12 @@ struct mh_scan {
     struct mh_kwsets *kwsets; /* owned */
     struct mh_item *spare;    /* owned: room to sort, once items came out of order */
     size_t spare_cap;
+    bool was_out_of_order; /* finish() had to sort */
+
+    /* Called by add() each MH_SCAN_STRETCH items, or NULL: who wants to look at them while more are on the way. Whatever
+     * comes later may belong before them (SPARE is set then). In the thread and task that adds; it must not wait. */
+    void (*grown)(void *ctx);
+    void *grown_ctx;
 };
 
 int mh_scan_init(struct mh_scan *s, struct mh_err *err) MH_MUST_CHECK;

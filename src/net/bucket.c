@@ -70,7 +70,7 @@ static void look_at_timetable(struct mh_bucket *b, int64_t now_ms)
     int64_t until_s = 0;
     b->rate = mh_timetable_rate(b->timetable, wall_s, &until_s);
     int64_t holds_ms =
-        until_s - wall_s > RECHECK_MS / 1000 ? RECHECK_MS : (until_s - wall_s) * 1000;
+        until_s > wall_s + RECHECK_MS / 1000 ? RECHECK_MS : (until_s - wall_s) * 1000;
     b->check_ms = now_ms + holds_ms;
 }
 

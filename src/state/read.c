@@ -72,7 +72,7 @@ int mh_state_mailbox(struct mh_state *st, const char *id, const char *src_key, c
     if (st->read_only)
         return mh_err_set(err, MH_ENOENT, "state", "the state knows no mailbox %s", id);
     /* Two that ask at once each hand over a row: the first one stands, so both look again. */
-    code = state_push_mailbox(st, atomic_fetch_add(&st->next_mailbox, 1), texts, err);
+    code = state_push_mailbox(st, texts, err);
     if (code == MH_OK)
         code = mh_state_sync(st, err);
     if (code == MH_OK)
@@ -322,8 +322,13 @@ int mh_state_broken_off(struct mh_state *st, uint32_t mailbox, int64_t *wall_s_o
         return code;
     (void)sqlite3_bind_int64(stmt, 1, mailbox);
     int rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW)
-        *wall_s_out = st->last_write_wall_s;
+    if (rc == SQLITE_ROW && st->has_last_write) {
+        int64_t age_s = (mh_clock_mono_ms() - st->last_write_mono_ms) / 1000;
+        *wall_s_out = mh_clock_wall_s() - age_s;
+        if (*wall_s_out ==
+            0) /* the first second of 1970 is no reason to believe that there was none */
+            *wall_s_out = -1;
+    }
     return read_end(st, stmt, rc, code, err);
 }
 

@@ -8,7 +8,7 @@
 #include "state/schema.h"
 #include "state/state_priv.h"
 
-enum { BUSY_TIMEOUT_MS = 10 * 1000 };
+enum { BUSY_TIMEOUT_MS = 10 * 1000 /* of reading: only opening and closing are in its way */ };
 
 _Static_assert(MH_ARRAY_LEN(migrations) == MH_STATE_SCHEMA, "one migration a version");
 
@@ -96,6 +96,22 @@ static int open_handle(struct mh_state *st, int flags, sqlite3 **out, struct mh_
     (void)sqlite3_extended_result_codes(*out, 1);
     (void)sqlite3_busy_timeout(*out, BUSY_TIMEOUT_MS);
     return MH_OK;
+}
+
+/* Somebody else writes. Asked in the pauses of the writer's own handle: by who opens, later by the writer alone. */
+static int on_busy(void *ctx, int n)
+{
+    struct mh_state *st = ctx;
+    const struct timespec look = {0, BUSY_LOOK_MS * 1000000L};
+    int64_t now_ms = mh_clock_mono_ms();
+    if (n == 0)
+        st->busy_until_ms = now_ms + BUSY_WAIT_MS;
+    if (st->is_beside)
+        state_want_turn(st, true);
+    if (now_ms >= st->busy_until_ms)
+        return 0;
+    (void)nanosleep(&look, NULL);
+    return 1;
 }
 
 static int check_version(struct mh_state *st, sqlite3 *db, int64_t *version_out, struct mh_err *err)
@@ -201,8 +217,8 @@ static int prepare_all(struct mh_state *st, struct mh_err *err)
          "INSERT OR REPLACE INTO run(mailbox, started, ended, phase, problem, found, copied, "
          "adopted, skipped, failed, updated, bytes, equal_wall_s, lag_ms) "
          "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
-        {&st->st.put_mailbox,
-         "INSERT INTO mailbox VALUES(?,?,?,?) ON CONFLICT(name, src, dst) DO NOTHING"},
+        {&st->st.put_mailbox, "INSERT INTO mailbox(name, src, dst) VALUES(?,?,?) ON CONFLICT(name, "
+                              "src, dst) DO NOTHING"},
         {&st->st.put_keywords, "INSERT OR IGNORE INTO keyword_set VALUES(?,?)"},
         {&st->st.set_uidnext, "UPDATE folder SET target_uidnext = ? WHERE id = ?"},
         {&st->st.forget_verify, "DELETE FROM verify WHERE mailbox = ?1 AND src_path = ?2 AND "
@@ -225,15 +241,11 @@ static int prepare_all(struct mh_state *st, struct mh_err *err)
     return MH_OK;
 }
 
-static int load_counters(struct mh_state *st, struct mh_err *err)
+static int load_counter(struct mh_state *st, struct mh_err *err)
 {
     int64_t folder = 0;
-    int64_t mailbox = 0;
     int code = query_int(st, st->rd, "SELECT max(id) FROM folder", &folder, err);
-    if (code == MH_OK)
-        code = query_int(st, st->rd, "SELECT max(id) FROM mailbox", &mailbox, err);
     atomic_store(&st->next_folder, (uint32_t)folder + 1);
-    atomic_store(&st->next_mailbox, (uint32_t)mailbox + 1);
     return code;
 }
 
@@ -287,12 +299,38 @@ static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* A run of an older version has the store open: its tables are not changed under it. */
+static int leave_old_alone(struct mh_state *st, int64_t version, struct mh_err *err)
+{
+    if (!st->is_beside || version == 0 || version == MH_STATE_SCHEMA || !mh_state_run_is_on(st))
+        return MH_OK;
+    return mh_err_set(err, MH_ERUN, "state",
+                      "a run of an older mailhaul has %s (schema %d, this one's is %d); start that "
+                      "run again with this version",
+                      st->path, (int)version, MH_STATE_SCHEMA);
+}
+
+/* A verify leaves the mark of good order alone: it is the runs', and the log tells of a verify. */
+static int take_over(struct mh_state *st, struct mh_err *err)
+{
+    int code = MH_OK;
+    if (!st->is_beside || !mh_state_run_is_on(st))
+        code = check_integrity(st, err);
+    if (code == MH_OK && !st->is_beside)
+        code = exec(st, st->wr, "cannot write", "UPDATE life SET clean = 0", err);
+    return code;
+}
+
 static int open_for_writing(struct mh_state *st, struct mh_err *err)
 {
     int64_t version = 0;
     int code = open_handle(st, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &st->wr, err);
-    if (code == MH_OK)
+    if (code == MH_OK) {
+        (void)sqlite3_busy_handler(st->wr, on_busy, st);
         code = check_version(st, st->wr, &version, err);
+    }
+    if (code == MH_OK)
+        code = leave_old_alone(st, version, err);
     /* EXTRA for the one commit outside the log that a new file needs: its journal, were it there again after a
      * loss of power, would take back all that came later. */
     if (code == MH_OK)
@@ -308,9 +346,9 @@ static int open_for_writing(struct mh_state *st, struct mh_err *err)
         code = migrate(st, version, err);
     }
     if (code == MH_OK)
-        code = check_integrity(st, err);
-    if (code == MH_OK)
-        code = exec(st, st->wr, "cannot write", "UPDATE life SET clean = 0", err);
+        code = take_over(st, err);
+    if (st->is_beside)
+        state_want_turn(st, false);
     return code == MH_OK ? prepare_all(st, err) : code;
 }
 
@@ -324,7 +362,9 @@ int state_db_checkpoint(struct mh_state *st, struct mh_err *err)
 
 int state_db_finish(struct mh_state *st, struct mh_err *err)
 {
-    int code = exec(st, st->wr, "cannot write", "UPDATE life SET clean = 1", err);
+    int code = MH_OK;
+    if (!st->is_beside)
+        code = exec(st, st->wr, "cannot write", "UPDATE life SET clean = 1", err);
     return code == MH_OK ? state_db_checkpoint(st, err) : code;
 }
 
@@ -348,7 +388,7 @@ int state_db_open(struct mh_state *st, struct mh_err *err)
                           "it to %d",
                           st->path, (int)version, MH_STATE_SCHEMA);
     if (code == MH_OK)
-        code = load_counters(st, err);
+        code = load_counter(st, err);
     if (code == MH_OK)
         code = load_keywords(st, err);
     return code;

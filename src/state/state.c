@@ -24,6 +24,8 @@ static void state_free(struct mh_state *st)
     mh_kwsets_free(st->keywords);
     if (st->lock_fd >= 0)
         (void)close(st->lock_fd);
+    if (st->verify_fd >= 0)
+        (void)close(st->verify_fd);
     (void)pthread_mutex_destroy(&st->rd_lock);
     (void)pthread_mutex_destroy(&st->lock);
     (void)pthread_cond_destroy(&st->synced);
@@ -43,41 +45,54 @@ static int start_writer(struct mh_state *st, struct mh_err *err)
     return MH_OK;
 }
 
-/* The write-ahead log's time is that of the last commit; without one the file's own. A log with something in it
- * also says that nobody closed the store in good order, or that a reader still has it open. */
+/* Where the run before has left no better word: the write-ahead log's time is that of the last commit; without one
+ * the file's own. A log with something in it also says that nobody closed the store in good order, or that somebody
+ * still has it open. */
 static int find_last_write(struct mh_state *st, struct mh_err *err)
 {
-    struct stat info;
+    struct stat info = {0};
     char *wal = mh_asprintf("%s-wal", st->path);
     if (!wal)
         return mh_err_nomem(err);
     bool has_log = stat(wal, &info) == 0;
     st->had_log = has_log && info.st_size > 0;
-    if (has_log || stat(st->path, &info) == 0)
-        st->last_write_wall_s = (int64_t)info.st_mtime;
+    if (st->lock_fd >= 0)
+        state_read_boot_name(st);
+    st->has_last_write = st->lock_fd >= 0 && (has_log || stat(st->path, &info) == 0);
+    if (st->has_last_write)
+        st->last_write_mono_ms =
+            mh_clock_mono_ms() - state_stamp_age_ms(st, (int64_t)info.st_mtime);
     mh_free(wal);
     return MH_OK;
 }
 
-int mh_state_open(const char *path, bool read_only, struct mh_state **out, struct mh_err *err)
+enum purpose { FOR_READING, FOR_A_RUN, BESIDE_A_RUN };
+
+static int open_for(const char *path, enum purpose purpose, struct mh_state **out,
+                    struct mh_err *err)
 {
     struct mh_state *st = mh_zalloc(sizeof *st);
+    bool read_only = purpose == FOR_READING;
     if (!st)
         return mh_err_nomem(err);
-    st->lock_fd = -1;
+    st->lock_fd = st->verify_fd = -1;
     st->read_only = read_only;
+    st->is_beside = purpose == BESIDE_A_RUN;
     mh_err_reset(&st->first_error);
     (void)pthread_mutex_init(&st->rd_lock, NULL);
     (void)pthread_mutex_init(&st->lock, NULL);
     (void)pthread_cond_init(&st->synced, NULL);
     st->path = mh_strdup(path);
     int code = st->path ? mh_kwsets_new(&st->keywords, err) : mh_err_nomem(err);
-    if (code == MH_OK && !read_only)
+    if (code == MH_OK && purpose == FOR_A_RUN)
         code = state_lock(path, &st->lock_fd, err);
+    if (code == MH_OK && !read_only)
+        code = state_begin_opening(st, err);
     if (code == MH_OK)
         code = find_last_write(st, err);
     if (code == MH_OK)
         code = state_db_open(st, err);
+    state_end_opening(st);
     if (code == MH_OK && !read_only)
         code = start_writer(st, err);
     if (code != MH_OK) {
@@ -86,6 +101,16 @@ int mh_state_open(const char *path, bool read_only, struct mh_state **out, struc
     }
     *out = st;
     return MH_OK;
+}
+
+int mh_state_open(const char *path, bool read_only, struct mh_state **out, struct mh_err *err)
+{
+    return open_for(path, read_only ? FOR_READING : FOR_A_RUN, out, err);
+}
+
+int mh_state_open_beside(const char *path, struct mh_state **out, struct mh_err *err)
+{
+    return open_for(path, BESIDE_A_RUN, out, err);
 }
 
 int mh_state_close(struct mh_state *st, struct mh_err *err)
@@ -217,13 +242,12 @@ int mh_state_put_run(struct mh_state *st, const struct mh_run_row *row, struct m
     return state_push(st, &r->rec, err);
 }
 
-int state_push_mailbox(struct mh_state *st, uint32_t id, const char *const texts[3],
-                       struct mh_err *err)
+int state_push_mailbox(struct mh_state *st, const char *const texts[3], struct mh_err *err)
 {
     struct mailbox_record *r = mh_zalloc(sizeof *r);
     if (!r)
         return mh_err_nomem(err);
-    r->rec = (struct record){{NULL, sizeof *r}, REC_MAILBOX, id};
+    r->rec = (struct record){{NULL, sizeof *r}, REC_MAILBOX, 0};
     for (size_t i = 0; i < MH_ARRAY_LEN(r->text); i++) {
         r->text[i] = mh_strdup(texts[i]);
         if (!r->text[i]) {
@@ -285,6 +309,8 @@ uint32_t mh_state_new_folder_id(struct mh_state *st)
 
 int mh_state_kw_id(struct mh_state *st, const char *text, uint32_t *id_out, struct mh_err *err)
 {
+    if (st->is_beside) /* the run gives the numbers */
+        return mh_err_set(err, MH_ERUN, "state", "the state was opened beside a run");
     (void)pthread_mutex_lock(&st->lock);
     int code = mh_kwsets_intern(st->keywords, text, strlen(text), id_out, err);
     (void)pthread_mutex_unlock(&st->lock);

@@ -11,6 +11,11 @@
  * One thread of its own writes (SQLite in WAL mode, one transaction for all that has queued up). Loops
  * hand it filled batches by a bounded queue and go on; mh_state_sync() waits until all that was handed over is
  * committed. Reads run in the caller's thread on a second connection: call them through mh_offload() in a task.
+ *
+ * One run at a time has the store. A verify works beside it from a process of its own and writes its notes into the same
+ * file: SQLite gives the two turns, each waits for the other's transaction (a minute at most), and the run, which may write one behind
+ * the other, leaves a gap when it is told that somebody waits. What is committed is in one log in one order, whoever wrote it,
+ * so all that is said here of losing the newest rows holds for both.
  * Functions are safe from any thread unless they say otherwise. Opaque, so that another store can take its place.
  */
 #ifndef MH_STATE_STATE_H
@@ -37,6 +42,13 @@ struct mh_state;
  */
 int mh_state_open(const char *path, bool read_only, struct mh_state **out,
                   struct mh_err *err) MH_MUST_CHECK;
+/*
+ * Opens or makes the store for a verify: takes no run's lock, keeps no run out and is kept out by none. All can be read; of
+ * what is written only mailboxes and verify rows are taken, everything else is MH_ERUN.
+ */
+int mh_state_open_beside(const char *path, struct mh_state **out, struct mh_err *err) MH_MUST_CHECK;
+/* True when another handle has the store open for a run at this moment. */
+bool mh_state_run_is_on(const struct mh_state *st);
 /* Commits what is queued and closes. The first write error of the whole run, if any, is returned here too. */
 int mh_state_close(struct mh_state *st, struct mh_err *err);
 
@@ -56,6 +68,7 @@ struct mh_state_folder {
     char *dst_path;   /* owned */
     char *dst_native; /* owned */
     uint32_t src_uidvalidity, dst_uidvalidity;
+    /* src_uidnext is 0 in a row that is not complete: a pass has begun and never ended. */
     uint64_t src_uidnext, src_messages, src_highestmodseq;
     uint64_t
         src_object_id; /* mh_folder.object_id: finds the folder again under another name; 0 = unknown */
@@ -209,7 +222,8 @@ struct mh_run_row {
 int mh_state_put_run(struct mh_state *st, const struct mh_run_row *row,
                      struct mh_err *err) MH_MUST_CHECK;
 /* When the store was last written by a run of MAILBOX that never ended (killed, power lost); 0: the last one
- * ended, or there was none. A server may still be storing what such a run had sent. */
+ * ended, or there was none. A server may still be storing what such a run had sent. It is so long before the wall clock's now
+ * as has passed by a clock that nobody sets: also when the wall clock has jumped meanwhile. */
 int mh_state_broken_off(struct mh_state *st, uint32_t mailbox, int64_t *wall_s_out,
                         struct mh_err *err) MH_MUST_CHECK;
 int mh_state_runs(struct mh_state *st,
@@ -240,6 +254,13 @@ struct mh_verify_item {
 int mh_state_put_verify(struct mh_state *st, const struct mh_verify_row *row,
                         const struct mh_verify_item *items, size_t n,
                         struct mh_err *err) MH_MUST_CHECK;
+/*
+ * One verify of a mailbox at a time, in whatever process (not for a store that is opened read-only): MH_ELOCKED names the
+ * holder and WHAT it is doing. Holds until the unlock, the close of the store or the end of the process.
+ */
+int mh_state_lock_verify(struct mh_state *st, uint32_t mailbox, const char *what,
+                         struct mh_err *err) MH_MUST_CHECK;
+void mh_state_unlock_verify(struct mh_state *st, uint32_t mailbox);
 /* Forgets all verify rows of the mailbox. */
 int mh_state_clear_verify(struct mh_state *st, uint32_t mailbox, struct mh_err *err) MH_MUST_CHECK;
 /* Each folder's row in order of path, behind it EACH_ITEM for its items as they were put; non-zero stops. The callbacks

@@ -22,6 +22,12 @@ enum {
     /* Pages of the write-ahead log (16 MiB) that are gathered before they go into the file: the only time of a run
      * that the disk is waited for. */
     CHECKPOINT_PAGES = 4000,
+    STATE_BOOT_NAME_BYTES = 48, /* a UUID */
+    /* Of two writers: how long one waits for the other's transactions, how often it asks, and the gap that a run
+     * leaves for who waits. */
+    BUSY_WAIT_MS = 60 * 1000,
+    BUSY_LOOK_MS = 5,
+    TURN_GAP_MS = 3 * BUSY_LOOK_MS,
 };
 
 enum record_kind {
@@ -98,20 +104,28 @@ struct statements {
 struct mh_state {
     char *path; /* owned */
     bool read_only;
+    bool is_beside; /* writes only what no run writes, and holds no run's lock */
     sqlite3 *wr, *rd;
     pthread_mutex_t rd_lock;
     struct statements st;
     struct mh_queue *queue;
     pthread_t writer;
     bool has_writer;
-    int lock_fd;
-    bool had_log;              /* a write-ahead log lay there: not closed in good order */
-    int64_t last_write_wall_s; /* by whoever had it before */
+    int lock_fd;   /* the run's; -1: read only, or beside one */
+    int verify_fd; /* -1: read only */
+    char boot_name[STATE_BOOT_NAME_BYTES];
+    bool had_log; /* a write-ahead log lay there: not closed in good order */
+    bool has_last_write;
+    int64_t
+        last_write_mono_ms; /* by the run before; of our own monotonic clock, may lie before its zero */
+    /* The writer's: it has announced that it waits beside a run, and until when it waits. */
+    bool wants_turn;
+    int64_t busy_until_ms;
     /* The writer's: pages in the log after the last commit, the one before, and when it is due next. */
     int log_pages, log_pages_before, checkpoint_at;
     uint32_t keywords_written;
     int step_rc; /* of the step that failed */
-    _Atomic uint32_t next_folder, next_mailbox;
+    _Atomic uint32_t next_folder;
     _Atomic int health;   /* code of the first write error */
     pthread_mutex_t lock; /* first_error, spare batches, keywords, synced */
     pthread_cond_t synced;
@@ -135,11 +149,23 @@ int state_prepare(struct mh_state *st, sqlite3 *db, const char *sql, sqlite3_stm
                   struct mh_err *err) MH_MUST_CHECK;
 
 /* state.c */
-int state_push_mailbox(struct mh_state *st, uint32_t id, const char *const texts[3],
+int state_push_mailbox(struct mh_state *st, const char *const texts[3],
                        struct mh_err *err) MH_MUST_CHECK;
 
 /* lock.c */
 int state_lock(const char *path, int *fd_out, struct mh_err *err) MH_MUST_CHECK;
+/* Before any stamp is read or written: which start of the machine this is. */
+void state_read_boot_name(struct mh_state *st);
+/* The run's: on record that something was committed now. Nothing beside a run. */
+void state_stamp(struct mh_state *st);
+/* How long ago that was, for the holder of the lock; FILE_WALL_S: the time of the newest file, where no stamp tells. */
+int64_t state_stamp_age_ms(struct mh_state *st, int64_t file_wall_s);
+/* From begin (done or failed) to end nobody else opens the store for writing. */
+int state_begin_opening(struct mh_state *st, struct mh_err *err) MH_MUST_CHECK;
+void state_end_opening(struct mh_state *st);
+/* Beside a run: announces that it waits for its turn to write, or no longer. The run's: whether somebody does. */
+void state_want_turn(struct mh_state *st, bool wanted);
+bool state_turn_is_wanted(const struct mh_state *st);
 
 /* writer.c */
 void *state_writer_main(void *arg);

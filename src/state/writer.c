@@ -2,6 +2,7 @@
 /* The writer thread: everything that has queued up in one transaction, in order. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "state/state_priv.h"
 
@@ -61,11 +62,20 @@ void state_record_free(struct mh_state *st, struct record *rec)
     mh_free(rec);
 }
 
+/* What no run writes, or what stands as the first has written it. */
+static bool is_taken_beside(enum record_kind kind)
+{
+    return kind == REC_VERIFY || kind == REC_CLEAR_VERIFY || kind == REC_MAILBOX ||
+           kind == REC_SYNC;
+}
+
 int state_push(struct mh_state *st, struct record *rec, struct mh_err *err)
 {
     int code = mh_state_health(st, err);
     if (code == MH_OK && st->read_only)
         code = mh_err_set(err, MH_ERUN, "state", "the state was opened for reading only");
+    if (code == MH_OK && st->is_beside && !is_taken_beside(rec->kind))
+        code = mh_err_set(err, MH_ERUN, "state", "the state was opened beside a run");
     if (code == MH_OK && mh_queue_push(st->queue, &rec->item) != MH_OK)
         code = mh_err_set(err, MH_ERUN, "state", "the state is closed");
     if (code != MH_OK)
@@ -193,9 +203,8 @@ static int write_run(struct mh_state *st, const struct run_record *r)
 static int write_mailbox(struct mh_state *st, const struct mailbox_record *m)
 {
     sqlite3_stmt *s = st->st.put_mailbox;
-    bind_u64(s, 1, m->rec.id);
     for (size_t i = 0; i < MH_ARRAY_LEN(m->text); i++)
-        bind_text(s, 2 + (int)i, m->text[i]);
+        bind_text(s, 1 + (int)i, m->text[i]);
     return step(st, s);
 }
 
@@ -339,7 +348,12 @@ static int write_keywords(struct mh_state *st, struct mh_err *err)
     }
 }
 
-/* The log goes into the file every CHECKPOINT_PAGES, also while a reader keeps it from beginning anew. */
+/*
+ * The log goes into the file every CHECKPOINT_PAGES, also while a reader keeps it from beginning anew. Pages are
+ * counted whoever wrote them, and of two writers either brings them in; that one is at it is no error of the other.
+ * Who lets the log begin anew sees it at once. The other may not, when it is as long again before it looks: by then
+ * the first has brought in all of it but its last CHECKPOINT_PAGES.
+ */
 static int checkpoint_when_due(struct mh_state *st, struct mh_err *err)
 {
     if (st->log_pages < st->log_pages_before)
@@ -351,9 +365,24 @@ static int checkpoint_when_due(struct mh_state *st, struct mh_err *err)
     return state_db_checkpoint(st, err);
 }
 
+/*
+ * The one lock that two writers share. SQLite waits by asking again (on_busy() in sqlite.c), and a run with a full queue
+ * would be in again before anybody has asked: it leaves a gap that is longer than the other's pause.
+ */
+static int begin(struct mh_state *st)
+{
+    const struct timespec gap = {0, TURN_GAP_MS * 1000000L};
+    if (!st->is_beside && state_turn_is_wanted(st))
+        (void)nanosleep(&gap, NULL);
+    int code = step(st, st->st.begin);
+    if (st->is_beside)
+        state_want_turn(st, false);
+    return code;
+}
+
 static int write_list(struct mh_state *st, const struct mh_qitem *list, struct mh_err *err)
 {
-    int code = step(st, st->st.begin);
+    int code = begin(st);
     if (code == MH_OK) {
         code = write_keywords(st, err);
         if (code != MH_OK)
@@ -363,6 +392,8 @@ static int write_list(struct mh_state *st, const struct mh_qitem *list, struct m
         code = write_record(st, (const struct record *)(const void *)i);
     if (code == MH_OK)
         code = step(st, st->st.commit);
+    if (code == MH_OK)
+        state_stamp(st);
     return code == MH_OK ? checkpoint_when_due(st, err)
                          : state_sql_err(st, st->wr, st->step_rc, "cannot write", err);
 }

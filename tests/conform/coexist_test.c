@@ -451,3 +451,50 @@ Test(coexist, mail_that_arrives_during_a_pass_comes_with_it_or_with_the_next)
         haul_close(h);
     }
 }
+
+/* --- how often the target is told ------------------------------------------------------------------ */
+
+static unsigned n_stores;
+
+static int counting_store(struct mh_session *s, const uint64_t *uids, size_t n, bool add,
+                          uint8_t flags, const char *keywords, struct mh_err *err)
+{
+    n_stores++;
+    for (size_t i = 1; i < n; i++)
+        cr_expect_lt(uids[i - 1], uids[i]);
+    return mh_mem.store_flags(s, uids, n, add, flags, keywords, err);
+}
+
+/* What the messages had before does not matter to the target. */
+Test(coexist, one_store_for_all_that_change_alike)
+{
+    enum { N = 24 };
+    struct haul *h = open_one();
+    char word[16];
+    far_connector.store_flags = counting_store;
+    configure_way(WAY_QRESYNC);
+    for (unsigned i = 0; i < N; i++) {
+        uint64_t uid = put_number("src0", "INBOX", i, 300);
+        (void)snprintf(word, sizeof word, "had%u", i % 5);
+        cr_assert(mh_mem_set_flags("src0", "INBOX", uid, i % 3 ? MH_SEEN : MH_FLAGGED, word));
+    }
+    haul_run_ok(h);
+    n_stores = 0;
+    for (unsigned i = 0; i < N; i++) {
+        (void)snprintf(word, sizeof word, "had%u", i % 5);
+        uint8_t had = i % 3 ? MH_SEEN : MH_FLAGGED;
+        cr_assert(mh_mem_set_flags("src0", "INBOX", 1 + i, had | MH_ANSWERED, word));
+    }
+    haul_run_ok(h);
+    ASSERT_COUNT(h, updated, N);
+    cr_expect_eq(n_stores, 1, "%u stores", n_stores);
+    ASSERT_SAME("INBOX");
+    n_stores = 0; /* and one more for what goes */
+    for (unsigned i = 0; i < N; i++)
+        cr_assert(mh_mem_set_flags("src0", "INBOX", 1 + i, MH_SEEN | MH_ANSWERED, "all"));
+    haul_run_ok(h);
+    ASSERT_SAME("INBOX");
+    cr_expect_leq(n_stores, 12, "%u stores", n_stores); /* Seen or not, and a word each */
+    assert_quiet(h);
+    haul_close(h);
+}

@@ -281,7 +281,7 @@ CONFORM(an_empty_mailbox_opens_again)
     cr_expect_eq(caps->multiappend, (b->sub->deviations & BATCHES) != 0);
     cr_expect_eq(caps->cert_days_left, -1);
     reopen(b);
-    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
     for (size_t i = 0; i < l.n; i++)
         cr_expect_eq(l.v[i].messages, 0u);
     mh_folders_done(&l);
@@ -316,7 +316,7 @@ CONFORM(folders_roles_and_subscriptions)
     }
     reopen(b);
     struct mh_folders l = MH_FOLDERS_INIT;
-    ASSERT_OK(b->c->list(b->s, false, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_NAMES, &l, &err));
     cr_expect_str_eq(l.v[0].path, "INBOX", "the inbox is first");
     for (size_t i = 1; i < l.n; i++)
         cr_expect_str_neq(l.v[i - 1].path, l.v[i].path);
@@ -458,7 +458,7 @@ CONFORM(hostile_folder_names)
         mh_buf_done(&path);
     }
     reopen(b);
-    ASSERT_OK(b->c->list(b->s, false, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_NAMES, &l, &err));
     for (size_t i = 0; i < 2 * N; i++) {
         size_t found = 0;
         for (size_t j = 0; j < l.n; j++)
@@ -501,7 +501,7 @@ CONFORM(deep_folders)
     struct mh_opened opened;
     ASSERT_OK(b->c->select(b->s, &m.folder, false, &opened, &err));
     struct mh_folders l = MH_FOLDERS_INIT;
-    ASSERT_OK(b->c->list(b->s, false, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_NAMES, &l, &err));
     cr_expect_not_null(mh_folders_find(&l, m.folder.path));
     mh_folders_done(&l);
     made_free(&m);
@@ -773,7 +773,7 @@ CONFORM(five_thousand_messages)
     mh_scan_done(&part);
     mh_scan_done(&all);
     struct mh_folders l = MH_FOLDERS_INIT;
-    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
     const struct mh_folder *f = mh_folders_find(&l, "Many");
     cr_assert_not_null(f);
     cr_expect_eq((f->attrs & MH_FOLDER_HAS_STATUS) != 0, !(b->sub->deviations & NO_COUNTS));
@@ -1615,7 +1615,7 @@ CONFORM(a_rename_is_refused_where_the_server_cannot)
     make_with_mail(b, "Old", 1, &m);
     mh_err_reset(&why);
     cr_expect_eq(rename_folder(b, &m, "New", &why), MH_ENOSUP);
-    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
     (void)expect_folder(b, &l, "Old", 1);
     cr_expect_null(mh_folders_find(&l, "New"));
     mh_folders_done(&l);
@@ -1644,7 +1644,7 @@ CONFORM(a_renamed_folder_takes_all_along)
         make_with_mail(b, rows[i].before, i, &m[i]);
     ASSERT_OK(b->c->subscribe(b->s, &m[0].folder, &err));
     ASSERT_OK(b->c->subscribe(b->s, &m[2].folder, &err));
-    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
     for (size_t i = 0; i < N; i++)
         ids[i] = mh_folders_find(&l, rows[i].before)->object_id;
     mh_folders_done(&l);
@@ -1652,7 +1652,7 @@ CONFORM(a_renamed_folder_takes_all_along)
     cr_expect_str_eq(m[0].folder.path, rows[0].after);
     for (int again = 0; again < 2; again++) {
         l = (struct mh_folders)MH_FOLDERS_INIT;
-        ASSERT_OK(b->c->list(b->s, true, &l, &err));
+        ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
         for (unsigned i = 0; i < N; i++) {
             const struct mh_folder *f = expect_folder(b, &l, rows[i].after, i);
             cr_expect_eq((f->attrs & MH_FOLDER_SUBSCRIBED) != 0, i == 0 || i == 2, "%s", f->path);
@@ -1703,7 +1703,7 @@ CONFORM(renames_that_cannot_be)
                   mh_code_name(rc));
         cr_expect_neq(why.text[0], '\0', "%s", rows[r].name);
         l = (struct mh_folders)MH_FOLDERS_INIT;
-        ASSERT_OK(b->c->list(b->s, true, &l, &err));
+        ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
         cr_expect_eq(l.n, (size_t)N, "%s: %zu folders", rows[r].name, l.n);
         for (unsigned i = 0; i < N; i++)
             (void)expect_folder(b, &l, paths[i], i);
@@ -1718,7 +1718,7 @@ CONFORM(renames_that_cannot_be)
     ASSERT_OK(rename_folder(b, &m[3], "C", &err));
     ASSERT_OK(rename_folder(b, &m[1], "B", &err));
     l = (struct mh_folders)MH_FOLDERS_INIT;
-    ASSERT_OK(b->c->list(b->s, true, &l, &err));
+    ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
     (void)expect_folder(b, &l, "B", 1);
     (void)expect_folder(b, &l, "B/x", 2);
     (void)expect_folder(b, &l, "C", 3);
@@ -1746,7 +1746,7 @@ CONFORM(renames_to_hostile_names)
         ASSERT_OK(rename_folder(b, &m, mh_buf_str(&path), &err));
         cr_expect_str_eq(m.folder.path, planned, "%s", hostile[i].name);
         cr_expect_str_eq(m.folder.native, native, "%s", hostile[i].name);
-        ASSERT_OK(b->c->list(b->s, true, &l, &err));
+        ASSERT_OK(b->c->list(b->s, MH_LIST_STATUS, &l, &err));
         (void)expect_folder(b, &l, planned, 5);
         cr_expect_null(mh_folders_find(&l, "Start"));
         mh_folders_done(&l);
@@ -2276,7 +2276,7 @@ static int everything(struct bench *b, struct mh_err *err)
     if (rc == 0)
         rc = b->c->append_flush(s, err);
     if (rc == 0)
-        rc = b->c->list(s, true, &l, err);
+        rc = b->c->list(s, MH_LIST_STATUS, &l, err);
     if (rc == 0)
         rc = b->c->subscribe(s, &f, err);
     if (rc == 0)

@@ -140,7 +140,7 @@ static inline void disk_close(struct disk *d)
 static inline const struct mh_folder *disk_list(struct disk *d, const char *path)
 {
     mh_folders_done(&d->list);
-    ASSERT_OK(d->c->list(d->s, true, &d->list, &err));
+    ASSERT_OK(d->c->list(d->s, MH_LIST_STATUS, &d->list, &err));
     return mh_folders_find(&d->list, path);
 }
 

@@ -37,12 +37,11 @@ static const struct wire far_target = {.name = "a narrow wire to the target",
                                        .round_trip_ms = FAR_MS,
                                        .octets_per_s = WIRE_OCTETS_PER_S,
                                        .can_compress = {true, true}};
-static const struct wire far_both = {.name = "narrow wires, one connection each",
+static const struct wire far_both = {.name = "narrow wires to both",
                                      .is_narrow = {true, true},
                                      .round_trip_ms = FAR_MS,
                                      .octets_per_s = WIRE_OCTETS_PER_S,
-                                     .can_compress = {true, true},
-                                     .lanes_per_mailbox = 1};
+                                     .can_compress = {true, true}};
 
 /* --- one run ---------------------------------------------------------------------------------------- */
 

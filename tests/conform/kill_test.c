@@ -2,9 +2,11 @@
 /*
  * Killed at every step, and a thousand lost answers.
  *
- * The script: a first copy, a day of changes at the source, a pass. It is played once undisturbed and once for each step
- * (sampled when there are many; MH_TEST_ALL=1: all, each both ways), killed there and run again until it goes through:
- * the target must end as the undisturbed one, and a pass behind it must change nothing.
+ * The script: a first copy, a day of changes at the source, a pass, another day, another pass. It is
+ * played once undisturbed and once for each step of the first two (sampled when there are many;
+ * MH_TEST_ALL=1: all, each both ways), killed there and run again until it goes through: the target must
+ * end as the undisturbed one, and a pass behind it must change nothing. Likewise a connection is lost at
+ * each step, and at some behind it: that must not even need another run.
  *
  * Lost answers: MH_TEST_SEED=n repeats a mailbox.
  */
@@ -53,12 +55,6 @@ static int line_order(const void *a, const void *b)
 
 static const char quarantine[] = "mailhaul-removed";
 
-/*
- * What a run finds stored after it was broken off it adopts, and what is adopted is not put into quarantine later: of a
- * first copy that was killed it is compared which messages there are, wherever of the two places they lie.
- */
-static bool is_quarantine_the_same;
-
 static bool is_quarantine(const char *path)
 {
     return strncmp(path, quarantine, sizeof quarantine - 1) == 0;
@@ -67,12 +63,10 @@ static bool is_quarantine(const char *path)
 /* The quarantine is named after the day of the pass. */
 static char *timeless(const char *path)
 {
-    if (!is_quarantine(path))
+    if (!is_quarantine(path) || !path[sizeof quarantine - 1])
         return mh_strdup(path);
     const char *rest = strchr(path + sizeof quarantine, '/');
-    mh_assert(rest);
-    return is_quarantine_the_same ? mh_strdup(rest + 1)
-                                  : mh_asprintf("%s/DATE%s", quarantine, rest);
+    return rest ? mh_asprintf("%s/DATE%s", quarantine, rest) : mh_asprintf("%s/DATE", quarantine);
 }
 
 static bool add_message(void *ctx, const struct mh_mem_message *m)
@@ -90,9 +84,10 @@ static bool add_message(void *ctx, const struct mh_mem_message *m)
 
 static bool add_folder(void *ctx, const struct mh_mem_folder *f)
 {
-    if (!is_quarantine(f->path)) /* those of the quarantine come and go with what is in them */
-        lines_add(ctx, mh_asprintf("folder %s: role %d, subscribed %d", f->path, (int)f->role,
-                                   f->is_subscribed));
+    char *path = timeless(f->path);
+    lines_add(ctx, mh_asprintf("folder %s: role %d, subscribed %d", path, (int)f->role,
+                               f->is_subscribed));
+    mh_free(path);
     return true;
 }
 
@@ -191,6 +186,21 @@ static void live_a_day(void)
     cr_assert(mh_mem_remove_folder("src0", "Gone"));
 }
 
+/* What was carried, moved and flagged on the day before goes again: whose did the pass take it for? */
+static void live_another_day(void)
+{
+    static const struct {
+        const char *path;
+        uint64_t uid;
+    } gone[] = {{"INBOX", 9}, {"INBOX", 1}, {"Work", 6},      {"Work", 8},
+                {"Old", 6},   {"New", 1},   {"Work/Done", 1}, {"Work/Done", 5}};
+    for (size_t i = 0; i < MH_ARRAY_LEN(gone); i++)
+        cr_assert(mh_mem_expunge("src0", gone[i].path, gone[i].uid), "%s", gone[i].path);
+    cr_assert(mh_mem_set_flags("src0", "INBOX", 2, MH_SEEN, ""));
+    cr_assert(mh_mem_set_flags("src0", "INBOX", 10, MH_FLAGGED, "later"));
+    cr_assert(mh_mem_set_flags("src0", "Old", 2, 0, ""));
+}
+
 static bool went_through(const struct haul *h)
 {
     bool is_fine = h->code == 0 && h->res.counts.failed == 0;
@@ -259,10 +269,37 @@ struct course {
     bool was_killed, in_copy;
 };
 
-/* The target's end after a kill at step AT (0: none). */
-static struct lines play(const struct script *script, uint64_t at, bool reaches, struct course *out)
+/* A run that must go through: what passes is no verdict, not over a folder and not over a message. */
+static bool run_through_losses(struct haul *h, const char *what)
+{
+    char line[1024];
+    haul_open_state(h);
+    (void)haul_run(h);
+    haul_close_state(h);
+    for (size_t i = 0; i < h->res.mailboxes[0].n_folders; i++) {
+        const struct mh_folder_result *f = &h->res.mailboxes[0].folders[i];
+        cr_expect_eq(f->err.code, 0, "%s: folder %s: %s", what, f->source,
+                     mh_err_line(&f->err, line, sizeof line));
+    }
+    bool is_through = went_through(h);
+    cr_expect(is_through, "%s: it did not go through: %s", what,
+              mh_err_line(&h->err, line, sizeof line));
+    return is_through;
+}
+
+static void go_on(struct haul *h, const char *what)
+{
+    if (!killer.losses || !run_through_losses(h, what))
+        program_until_done(h, what);
+}
+
+/* The target's end after a fault at step AT (0: none). LOSSES: so many steps from there on lose their connection; 0: the
+ * program is killed there. */
+static struct lines play(const struct script *script, uint64_t at, bool reaches, uint64_t losses,
+                         struct course *out)
 {
     char what[160];
+    const char *how = losses ? "connections lost from" : "killed at";
     kill_arm(0, false, NULL);
     struct haul *h = haul_open(1, 1, true, POOL_BYTES);
     kill_between(h);
@@ -275,18 +312,20 @@ static struct lines play(const struct script *script, uint64_t at, bool reaches,
     cr_assert_eq(system(command), 0);
     mh_free(command);
     kill_arm(at, reaches, &h->stop);
-    (void)snprintf(what, sizeof what, "%s, killed at step %llu, which %s", script->name,
+    killer.losses = losses;
+    (void)snprintf(what, sizeof what, "%s, %s step %llu, which %s", script->name, how,
                    (unsigned long long)at, reaches ? "arrived" : "did not arrive");
-    program_until_done(h, what);
+    go_on(h, what);
     out->in_copy = killer.what != NULL;
     live_a_day();
-    program_until_done(h, what);
+    go_on(h, what);
     out->steps = killer.steps;
     out->was_killed = killer.what != NULL;
-    is_quarantine_the_same |= out->in_copy;
     kill_heal();
+    live_another_day();
+    go_on(h, what);
     haul_open_state(h);
-    (void)snprintf(what, sizeof what, "%s, killed at step %llu (%s), which %s", script->name,
+    (void)snprintf(what, sizeof what, "%s, %s step %llu (%s), which %s", script->name, how,
                    (unsigned long long)at, kill_what(), reaches ? "arrived" : "did not arrive");
     struct lines before = lines_of("dst0");
     assert_quiet(h, what);
@@ -299,19 +338,17 @@ static struct lines play(const struct script *script, uint64_t at, bool reaches,
 
 /* --- killed at every step ---------------------------------------------------------------------------------- */
 
-/* WANT: with the quarantine and without. */
-static bool check_kill(const struct script *script, const struct lines want_of[2], uint64_t at,
-                       bool reaches)
+static bool check_fault(const struct script *script, const struct lines *want, uint64_t at,
+                        bool reaches, uint64_t losses)
 {
     char what[160];
     struct course course;
-    is_quarantine_the_same = false;
-    struct lines got = play(script, at, reaches, &course);
-    const struct lines *want = &want_of[course.in_copy];
+    struct lines got = play(script, at, reaches, losses, &course);
     bool is_same = lines_same(want, &got);
-    (void)snprintf(what, sizeof what, "%s, killed at step %llu of the %s (%s), which %s",
-                   script->name, (unsigned long long)at, course.in_copy ? "copy" : "delta",
-                   kill_what(), reaches ? "arrived" : "did not arrive");
+    (void)snprintf(what, sizeof what, "%s, %s step %llu of the %s (%s), which %s", script->name,
+                   losses ? "connections lost from" : "killed at", (unsigned long long)at,
+                   course.in_copy ? "copy" : "delta", kill_what(),
+                   reaches ? "arrived" : "did not arrive");
     if (!is_same)
         report(what, want, &got);
     cr_expect(is_same, "%s: not the undisturbed end", what);
@@ -319,47 +356,59 @@ static bool check_kill(const struct script *script, const struct lines want_of[2
     return course.was_killed;
 }
 
-static void kill_everywhere(const struct script *script)
+static void fault_everywhere(const struct script *script, uint64_t losses)
 {
-    struct lines want[2];
     struct course course;
     uint64_t plays = 0;
     uint64_t kills = 0;
     const char *all = getenv("MH_TEST_ALL");
     kill_install();
-    for (int i = 0; i < 2; i++) {
-        is_quarantine_the_same = i;
-        want[i] = play(script, 0, false, &course);
-    }
+    struct lines want = play(script, 0, false, losses, &course);
     const uint64_t steps = course.steps;
     cr_assert_gt(steps, 100, "%s: %llu steps only", script->name, (unsigned long long)steps);
     uint64_t n = steps > STEPS_ALL && !all ? STEPS_SAMPLED : steps;
-    (void)fprintf(stderr, "%s: %llu steps, killed at %llu of them\n", script->name,
-                  (unsigned long long)steps, (unsigned long long)n);
+    (void)fprintf(stderr, "%s: %llu steps, %s at %llu of them\n", script->name,
+                  (unsigned long long)steps, losses ? "a connection lost" : "killed",
+                  (unsigned long long)n);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t at = 1 + i * steps / n;
         for (int other = 0; other < (all ? 2 : 1); other++, plays++)
-            kills += check_kill(script, want, at, (at + other) % 2);
+            kills += check_fault(script, &want, at, (at + other) % 2, losses);
     }
-    cr_assert_geq(kills * 10, plays * 8, "%s: %llu plays, %llu kills", script->name,
+    cr_assert_geq(kills * 10, plays * 8, "%s: %llu plays, %llu faults", script->name,
                   (unsigned long long)plays, (unsigned long long)kills);
-    lines_free(&want[0]);
-    lines_free(&want[1]);
+    (void)fprintf(stderr, "%s: %llu faults\n", script->name, (unsigned long long)kills);
+    lines_free(&want);
 }
 
 Test(kill, at_every_step_of_servers_that_can_everything, .timeout = 240)
 {
-    kill_everywhere(&(struct script){.name = "everything"});
+    fault_everywhere(&(struct script){.name = "everything"}, 0);
 }
 
 Test(kill, at_every_step_with_answers_that_come_late, .timeout = 240)
 {
-    kill_everywhere(&(struct script){.name = "late", .is_condstore = true, .late_ms = 5});
+    fault_everywhere(&(struct script){.name = "late", .is_condstore = true, .late_ms = 5}, 0);
 }
 
 Test(kill, at_every_step_of_servers_that_can_nothing, .timeout = 240)
 {
-    kill_everywhere(&(struct script){.name = "bare", .is_bare = true});
+    fault_everywhere(&(struct script){.name = "bare", .is_bare = true}, 0);
+}
+
+/* --- a connection lost at every step ------------------------------------------------------------------------ */
+
+Test(kill, a_connection_lost_at_every_step_is_nobodys_verdict, .timeout = 240)
+{
+    fault_everywhere(&(struct script){.name = "everything"}, 1);
+    fault_everywhere(&(struct script){.name = "late", .is_condstore = true, .late_ms = 5}, 1);
+    fault_everywhere(&(struct script){.name = "bare", .is_bare = true}, 1);
+}
+
+Test(kill, connections_lost_again_and_again_are_nobodys_verdict, .timeout = 240)
+{
+    fault_everywhere(&(struct script){.name = "everything"}, 4);
+    fault_everywhere(&(struct script){.name = "bare", .is_bare = true}, 4);
 }
 
 /* --- lost answers --------------------------------------------------------------------------------------------- */

@@ -134,7 +134,7 @@ static void body_lost(struct rig *r)
     cr_expect_eq(t.vs.v[1].code, MH_ERETRY);
     mh_mem_stats("faults", &stats);
     cr_expect_eq(stats.messages, 2u, "stored, but nobody was told");
-    cr_expect_eq(mh_mem.list(t.s, true, &l, &why), MH_ERETRY, "the session is dead");
+    cr_expect_eq(mh_mem.list(t.s, MH_LIST_STATUS, &l, &why), MH_ERETRY, "the session is dead");
     mh_folders_done(&l);
     try_close(&t);
 }
@@ -419,7 +419,7 @@ static void body_modseqs(struct rig *r)
     ASSERT_OK(mh_mem.select(t.s, &inbox, true, &a, &err));
     cr_expect_eq(a.highestmodseq, b.highestmodseq);
     struct mh_folders l = MH_FOLDERS_INIT;
-    ASSERT_OK(mh_mem.list(t.s, true, &l, &err));
+    ASSERT_OK(mh_mem.list(t.s, MH_LIST_STATUS, &l, &err));
     cr_expect_eq(l.v[0].highestmodseq, a.highestmodseq, "STATUS says what SELECT says");
     mh_folders_done(&l);
     try_close(&t);
@@ -878,7 +878,7 @@ static void body_round_trips(struct rig *r)
     cr_expect_eq(mh_now_ms(), start, "near by nothing takes time");
     ASSERT_OK(mh_mem.open(&t.ep, &r->env, false, &t.s, &err));
     cr_expect_eq(mh_now_ms() - start, 4 * 40);
-    ASSERT_OK(mh_mem.list(t.s, true, &l, &err));
+    ASSERT_OK(mh_mem.list(t.s, MH_LIST_STATUS, &l, &err));
     cr_expect_eq(mh_now_ms() - start, 5 * 40);
     scan_folder(&mh_mem, t.s, &inbox, &scan);
     cr_expect_eq(mh_now_ms() - start, 7 * 40);

@@ -31,7 +31,7 @@ struct server {
     unsigned port;
 };
 
-static void write_file(const char *folder, const char *name, const char *text)
+static inline void write_file(const char *folder, const char *name, const char *text)
 {
     char path[128];
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -41,7 +41,7 @@ static void write_file(const char *folder, const char *name, const char *text)
     cr_assert_eq(fclose(f), 0);
 }
 
-static void server_start(struct server *s, const char *script)
+static inline void server_start(struct server *s, const char *script)
 {
     const char *build = getenv("MH_BUILD");
     char program[512];
@@ -70,7 +70,7 @@ static void server_start(struct server *s, const char *script)
 }
 
 /* The script's own complaints (an unexpected line, a step that did not happen) are failures. */
-static void server_stop(struct server *s, const char *name)
+static inline void server_stop(struct server *s, const char *name)
 {
     int status = 0;
     cr_assert_eq(kill(s->pid, SIGTERM), 0);
@@ -113,7 +113,7 @@ struct client {
     struct mh_waitq verdict;
 };
 
-static void say_error(struct client *c, const char *what, const struct mh_err *err)
+static inline void say_error(struct client *c, const char *what, const struct mh_err *err)
 {
     mh_buf_addf(&c->log, "%s: %s", what, mh_code_name(err->code));
     if (err->reason)
@@ -127,8 +127,8 @@ static void say_error(struct client *c, const char *what, const struct mh_err *e
     mh_buf_addc(&c->log, '\n');
 }
 
-static int on_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
-                    struct mh_err *err)
+static inline int on_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
+                           struct mh_err *err)
 {
     struct client *c = mh_container_of(s, struct client, sink);
     if (item->uid == c->sink_fails_at)
@@ -138,7 +138,7 @@ static int on_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octe
     return 0;
 }
 
-static int on_data(struct mh_sink *s, struct mh_slice slice, struct mh_err *err)
+static inline int on_data(struct mh_sink *s, struct mh_slice slice, struct mh_err *err)
 {
     struct client *c = mh_container_of(s, struct client, sink);
     (void)err;
@@ -149,7 +149,7 @@ static int on_data(struct mh_sink *s, struct mh_slice slice, struct mh_err *err)
     return 0;
 }
 
-static int on_end(struct mh_sink *s, struct mh_err *err)
+static inline int on_end(struct mh_sink *s, struct mh_err *err)
 {
     struct client *c = mh_container_of(s, struct client, sink);
     (void)err;
@@ -159,8 +159,8 @@ static int on_end(struct mh_sink *s, struct mh_err *err)
     return 0;
 }
 
-static int on_missed(struct mh_sink *s, const struct mh_item *item, const struct mh_err *why,
-                     struct mh_err *err)
+static inline int on_missed(struct mh_sink *s, const struct mh_item *item, const struct mh_err *why,
+                            struct mh_err *err)
 {
     struct client *c = mh_container_of(s, struct client, sink);
     char what[32];
@@ -170,8 +170,8 @@ static int on_missed(struct mh_sink *s, const struct mh_item *item, const struct
     return 0;
 }
 
-static void on_done(struct mh_append_sink *s, uint64_t cookie, uint64_t uid, uint32_t uidvalidity,
-                    const struct mh_err *why)
+static inline void on_done(struct mh_append_sink *s, uint64_t cookie, uint64_t uid,
+                           uint32_t uidvalidity, const struct mh_err *why)
 {
     struct client *c = mh_container_of(s, struct client, verdicts);
     char what[32];
@@ -185,13 +185,13 @@ static void on_done(struct mh_append_sink *s, uint64_t cookie, uint64_t uid, uin
                     uidvalidity);
 }
 
-static struct mh_folder folder_of(const char *name)
+static inline struct mh_folder folder_of(const char *name)
 {
     return (struct mh_folder){.path = (char *)(uintptr_t)name, .native = (char *)(uintptr_t)name};
 }
 
 /* "fetch 1,5,9:300000": UIDs, perhaps with sizes. */
-static int op_fetch(struct client *c, char *list, struct mh_err *err)
+static inline int op_fetch(struct client *c, char *list, struct mh_err *err)
 {
     struct mh_item items[64];
     const struct mh_item *of[64];
@@ -208,7 +208,7 @@ static int op_fetch(struct client *c, char *list, struct mh_err *err)
 }
 
 /* "begin 7,100": cookie and octets. */
-static int op_begin(struct client *c, char *arg, struct mh_err *err)
+static inline int op_begin(struct client *c, char *arg, struct mh_err *err)
 {
     char *end = NULL;
     struct mh_append msg = {.cookie = strtoull(arg, &end, 10)};
@@ -218,7 +218,7 @@ static int op_begin(struct client *c, char *arg, struct mh_err *err)
 }
 
 /* The message that was begun, to its end. */
-static int op_rest(struct client *c, struct mh_err *err)
+static inline int op_rest(struct client *c, struct mh_err *err)
 {
     int rc = 0;
     while (c->left > 0 && rc == 0) {
@@ -234,23 +234,23 @@ static int op_rest(struct client *c, struct mh_err *err)
     return rc ? rc : mh_imap.append_end(c->session, err);
 }
 
-static int op_append(struct client *c, char *arg, struct mh_err *err)
+static inline int op_append(struct client *c, char *arg, struct mh_err *err)
 {
     int rc = op_begin(c, arg, err);
     return rc ? rc : op_rest(c, err);
 }
 
-static int op_await(struct client *c, unsigned verdicts)
+static inline int op_await(struct client *c, unsigned verdicts)
 {
     while (c->n_verdicts < verdicts)
         mh_wait_always(&c->verdict);
     return 0;
 }
 
-static int op_list(struct client *c, bool with_status, struct mh_err *err)
+static inline int op_list(struct client *c, enum mh_listing what, struct mh_err *err)
 {
     struct mh_folders folders = MH_FOLDERS_INIT;
-    int rc = mh_imap.list(c->session, with_status, &folders, err);
+    int rc = mh_imap.list(c->session, what, &folders, err);
     for (size_t i = 0; rc == 0 && i < folders.n; i++) {
         const struct mh_folder *f = &folders.v[i];
         mh_buf_addf(&c->log, "%s%s%s%s%s%s", f->path,
@@ -266,7 +266,7 @@ static int op_list(struct client *c, bool with_status, struct mh_err *err)
     return rc;
 }
 
-static int op_scan(struct client *c, uint64_t from, struct mh_err *err)
+static inline int op_scan(struct client *c, uint64_t from, struct mh_err *err)
 {
     struct mh_scan scan;
     int rc = mh_scan_init(&scan, err);
@@ -287,7 +287,7 @@ static int op_scan(struct client *c, uint64_t from, struct mh_err *err)
 }
 
 /* "1:3,7": ascending, as IMAP writes it. Returns how many. */
-static size_t parse_uids(const char *set, uint64_t *uids, size_t cap)
+static inline size_t parse_uids(const char *set, uint64_t *uids, size_t cap)
 {
     size_t n = 0;
     for (char *end = NULL; *set; set = end + (*end == ',')) {
@@ -302,7 +302,7 @@ static size_t parse_uids(const char *set, uint64_t *uids, size_t cap)
 }
 
 /* "uids 1:3,7": what scan_uids() lists, as UID/size and keywords. */
-static int op_uids(struct client *c, const char *set, struct mh_err *err)
+static inline int op_uids(struct client *c, const char *set, struct mh_err *err)
 {
     uint64_t uids[2000];
     struct mh_scan scan;
@@ -322,7 +322,7 @@ static int op_uids(struct client *c, const char *set, struct mh_err *err)
     return rc;
 }
 
-static int op_create(struct client *c, const char *path, struct mh_err *err)
+static inline int op_create(struct client *c, const char *path, struct mh_err *err)
 {
     char *real = NULL;
     char *native = NULL;
@@ -334,7 +334,7 @@ static int op_create(struct client *c, const char *path, struct mh_err *err)
     return rc;
 }
 
-static int op_rights(struct client *c, const char *name, struct mh_err *err)
+static inline int op_rights(struct client *c, const char *name, struct mh_err *err)
 {
     struct mh_folder folder = folder_of(name);
     struct mh_buf lines = MH_BUF_INIT;
@@ -344,7 +344,7 @@ static int op_rights(struct client *c, const char *name, struct mh_err *err)
     return rc;
 }
 
-static int op_quota(struct client *c, struct mh_err *err)
+static inline int op_quota(struct client *c, struct mh_err *err)
 {
     struct mh_quota q;
     int rc = mh_imap.quota(c->session, &q, err);
@@ -354,7 +354,7 @@ static int op_quota(struct client *c, struct mh_err *err)
     return rc;
 }
 
-static int on_entry(void *ctx, const char *name, const char *value, size_t len)
+static inline int on_entry(void *ctx, const char *name, const char *value, size_t len)
 {
     struct client *c = ctx;
     mh_buf_addf(&c->log, "%s=", name);
@@ -364,7 +364,7 @@ static int on_entry(void *ctx, const char *name, const char *value, size_t len)
     return 0;
 }
 
-static int count_entry(void *ctx, const char *name, const char *value, size_t len)
+static inline int count_entry(void *ctx, const char *name, const char *value, size_t len)
 {
     unsigned *n = ctx;
     (void)name;
@@ -375,7 +375,7 @@ static int count_entry(void *ctx, const char *name, const char *value, size_t le
 }
 
 /* How many annotations, and how many lines of rights, where there are too many to show. */
-static int op_count(struct client *c, const char *name, struct mh_err *err)
+static inline int op_count(struct client *c, const char *name, struct mh_err *err)
 {
     struct mh_folder folder = folder_of(name);
     struct mh_buf lines = MH_BUF_INIT;
@@ -393,13 +393,17 @@ static int op_count(struct client *c, const char *name, struct mh_err *err)
     return rc;
 }
 
-static int one_op(struct client *c, const char *op, char *arg, struct mh_err *err)
+static inline int one_op(struct client *c, const char *op, char *arg, struct mh_err *err)
 {
     struct mh_folder folder = folder_of(arg);
     struct mh_opened opened;
     static const uint64_t uids[] = {1, 2, 3, 7};
     if (strcmp(op, "list") == 0)
-        return op_list(c, *arg != '\0', err);
+        return op_list(c,
+                       strcmp(arg, "sizes") == 0 ? MH_LIST_SIZES
+                       : *arg                    ? MH_LIST_STATUS
+                                                 : MH_LIST_NAMES,
+                       err);
     if (strcmp(op, "create") == 0)
         return op_create(c, arg, err);
     if (strcmp(op, "select") == 0 || strcmp(op, "open") == 0) {
@@ -451,7 +455,7 @@ static int one_op(struct client *c, const char *op, char *arg, struct mh_err *er
 
 /* OPS: "select INBOX; fetch 1,2; to Sent; append 1,10"; "open" is select for writing. An error is logged and the next one goes
  * on. */
-static void run_ops(struct client *c)
+static inline void run_ops(struct client *c)
 {
     char *ops = strdup(c->ops);
     char *rest = NULL;
@@ -468,7 +472,7 @@ static void run_ops(struct client *c)
     free(ops);
 }
 
-static void client_main(void *arg)
+static inline void client_main(void *arg)
 {
     struct client *c = arg;
     struct mh_endpoint ep;
@@ -509,7 +513,7 @@ struct dialogue {
     more_ops_fn *more_ops;
 };
 
-static void play(const struct dialogue *d)
+static inline void play(const struct dialogue *d)
 {
     struct server server;
     struct mh_err err;
@@ -541,7 +545,7 @@ static void play(const struct dialogue *d)
     server_stop(&server, d->name);
 }
 
-static void play_all(const struct dialogue *dialogues, size_t n)
+static inline void play_all(const struct dialogue *dialogues, size_t n)
 {
     mh_log_set_level(MH_LOG_ERROR);
     for (size_t i = 0; i < n; i++)

@@ -81,7 +81,7 @@ static int op_ids(struct client *c, struct mh_err *err)
 static int op_folder_ids(struct client *c, struct mh_err *err)
 {
     struct mh_folders folders = MH_FOLDERS_INIT;
-    int rc = mh_imap.list(c->session, true, &folders, err);
+    int rc = mh_imap.list(c->session, MH_LIST_STATUS, &folders, err);
     for (size_t i = 0; rc == 0 && i < folders.n; i++)
         mh_buf_addf(&c->log, "%s %llu id %llu\n", folders.v[i].path,
                     (unsigned long long)folders.v[i].messages,

@@ -164,7 +164,7 @@ static const struct dialogue folders[] = {
             "Entw\xc3\xbcrfe subscribed\nSent 0\na%26"
             "b\nflat%2Fone\nline%0D%0A2!\n"},
     {.name = "everything in one command, and namespaces",
-     .ops = "list with-status",
+     .ops = "list sizes",
      .script = HELLO
      "C: * AUTHENTICATE *\n"
      "S: $TAG OK [CAPABILITY IMAP4rev1 NAMESPACE LIST-EXTENDED LIST-STATUS SPECIAL-USE "

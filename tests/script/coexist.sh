@@ -20,7 +20,7 @@ YAML
 
 # old USER COMMAND…: what a user does, and what both sides hold. In python, so that it is nobody's own code.
 cat >"$scratch/user.py" <<'PY'
-import imaplib, sys
+import imaplib, random, sys, time
 port, user, what, *rest = sys.argv[1:]
 m = imaplib.IMAP4("127.0.0.1", int(port)); m.login(user, "secret")
 def text(s): return ("Subject: %s\r\nFrom: a@b.example\r\n\r\n%s\r\n" % (s, s)).encode()
@@ -40,6 +40,20 @@ elif what == "delete":
 elif what == "where":
     hits = [f.replace(".", "/") for f in folders() if find(f, rest[0])]
     print(" ".join(hits) or "nowhere")
+elif what == "fill":
+    for i in range(int(rest[1])): assert m.append('"%s"' % rest[0], "", None, text("%s %d %s" % (rest[0], i, "x" * int(rest[2]))))[0] == "OK"
+elif what == "busy": # one who does this and that in two folders for so long
+    r, until, n = random.Random(4711), time.time() + float(rest[2]), 0
+    while time.time() < until:
+        folder, n = r.choice(rest[:2]), n + 1
+        assert m.append('"%s"' % folder, "", None, text("busy %d" % n))[0] == "OK"
+        m.select('"%s"' % folder)
+        uid = r.choice(m.uid("search", "ALL")[1][0].split())
+        do = r.randrange(4)
+        if do == 0: m.uid("store", uid, "+FLAGS", r"(\Flagged)")
+        elif do == 1: m.uid("move", uid, '"%s"' % rest[rest[0] == folder])
+        elif do == 2: m.uid("store", uid, "+FLAGS", r"(\Deleted)"); m.uid("expunge", uid)
+    print(n)
 elif what == "flags":
     print(m.uid("fetch", find(rest[0], rest[1]), "(FLAGS)")[1][0].decode().count(rest[2]))
 m.logout()
@@ -118,6 +132,54 @@ lag() {
         json "$scratch/status.json" 'all(0 <= m["lag_ms"] < 20000 and m["equal"] > 0 for m in j["mailboxes"])'
 }
 await "status tells the lag" True lag
+
+# --- verify beside it --------------------------------------------------------------------------------
+# found, wrong, right: the sums of its account
+account='" ".join(str(x) for x in (j["found"] - j["exact"] - j["same"] - j["skipped"] - j["listed"] - j["later"], j["differs"] + j["missing"] + j["extra"] + j["dates"]))'
+verify() { timeout 60 "$mailhaul" verify --json "$@" >"$scratch/verify.json" 2>"$scratch/verify.err"; }
+settled() {
+    verify user02
+    echo "$? $(json "$scratch/verify.json" 'j["found"] - j["exact"]')"
+}
+old user02 make Work
+old user02 fill INBOX 300 2000
+old user02 fill Work 200 100
+await "what was put in by hundreds is carried, and verify says so beside the service" "0 0" settled
+old user02 busy INBOX Work 8 >"$scratch/busy" &
+user=$!
+verifies=0 wrong=0
+while kill -0 "$user" 2>/dev/null; do
+    verify user02
+    rc=$?
+    verifies=$((verifies + 1))
+    got="$(json "$scratch/verify.json" "$account") $(json "$scratch/verify.json" 'j["pending"] + j["flags"] > 0')"
+    case "$rc $got" in
+    "0 0 0 False" | "4 0 0 True") ;;
+    *) wrong=$((wrong + 1)); echo "exit $rc, $got: $(cut -c 1-600 "$scratch/verify.json")" ;;
+    esac
+done
+wait "$user"
+equal "a user who is busy: none of $verifies verifies accuses anybody ($(cat "$scratch/busy") changes)" 0 "$wrong"
+await "and all is equal when it is over" "0 0" settled
+"$mailhaul" verify --deep --bwlimit 1K user02 >"$scratch/slow.out" 2>"$scratch/slow.err" &
+slow=$!
+locked() {
+    kill -0 "$slow" 2>/dev/null || return
+    verify user02
+    echo $?
+}
+await "a second verify of the mailbox is locked out" 11 locked
+grep -q "verify --deep of user02, pid $slow on " "$scratch/verify.json" && pass "and told by whom" ||
+    fail "not told by whom: $(cat "$scratch/verify.json")"
+verify user01
+equal "one of another mailbox is not" 0 $?
+kill -9 "$slow"
+wait "$slow" 2>/dev/null
+verify user02
+equal "a dead one's lock is free" 0 $?
+kill -0 "$service" && pass "the service works on" || fail "the service has ended"
+old user01 deliver INBOX iota
+await "and carries" "INBOX" new user01 where iota
 kill -INT "$service"
 wait "$service"
 equal "the service ends well" 0 $?

@@ -391,6 +391,79 @@ haul copy "imaps://user01@localhost:$port_source/?$ca" "maildir:$scratch/tls" --
 halt source
 equal "TLS cut without close_notify: tried again" "0 20 20 0 0 0" "$rc $(counts)"
 
+# --- a certificate that changes in the middle ---------------------------------------------------------
+
+# other_certificate SIDE CERTIFICATE QUERY: from the second connection to SIDE on its certificate is another one, and the first
+# breaks in the middle of a message
+other_certificate() {
+    local side=$1 lines fault='FAULT on=FETCH nth=5 do=CUT-AFTER 700'
+    [ "$side" = target ] && fault='FAULT on=APPEND nth=5 do=CUT-AFTER 500'
+    lines="$fault
+CONN 1
+TLS good
+MODEL
+CONN *
+TLS $2
+MODEL"
+    if [ "$side" = source ]; then
+        serve source "$box
+$lines"
+        serve target ""
+    else
+        serve source "$box"
+        serve target "$lines"
+    fi
+    ask "$side" "$3"
+    start=$SECONDS
+    haul copy "$source_url" "$target_url" --json --per-mailbox 1
+}
+# ask SIDE QUERY: the addresses, SIDE's over TLS
+ask() {
+    source_url=$(url user01 "$port_source") target_url=$(url user01 "$port_target")
+    [ "$1" = source ] && source_url="imaps://user01@localhost:$port_source/?$2" ||
+        target_url="imaps://user01@localhost:$port_target/?$2"
+}
+fingerprint() { openssl x509 -in "$scratch/certs/$1.crt" -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f; }
+logins() { grep -cE 'C: .*(LOGIN|AUTHENTICATE)' "$scratch/$1.talk"; }
+
+good_pin=pin=sha256:$(fingerprint good)
+for side in source target; do
+    while read -r certificate query words; do
+        [ "$side $certificate" = "target expired" ] || [ "$side $certificate" = "target wrong-host" ] && continue # as the source's
+        row="33: $side: $certificate behind ?${query%%=*}="
+        other_certificate "$side" "$certificate" "$query"
+        got=$(cat "$scratch/out" "$scratch/err")
+        if [ "$rc" = 0 ] || [ "$rc" -gt 128 ]; then
+            fail "$row: exit $rc after $((SECONDS - start)) s"
+        elif ! grep -q "certificate refused.*$words" <<<"$got" || ! grep -q "$(fingerprint "$certificate")" <<<"$got"; then
+            fail "$row: no refusal with '$words' and the fingerprint: ${got:0:400}"
+        else
+            pass "$row: stopped, exit $rc, with the reason and the new fingerprint"
+        fi
+        equal "$row: no password went to it" 1 "$(logins "$side")"
+        # The answer to the question: it is the server's.
+        ask "$side" "pin=sha256:$(fingerprint "$certificate")"
+        cases=$((cases - 1)) # the same state
+        haul copy "$source_url" "$target_url" --json
+        halt source
+        halt target
+        equal "$row: goes on when it is pinned" 0 "$rc"
+        equal "$row: nothing lost, nothing doubled" "$(mail source)" "$(mail target)"
+    done <<LIST
+self-signed $ca self-signed
+unknown-root $ca unknown
+expired $ca expired
+wrong-host $ca not for localhost
+chain $good_pin not the pinned one
+LIST
+    row="33: $side: renewed, by an authority that is trusted"
+    other_certificate "$side" chain "$ca"
+    halt source
+    halt target
+    equal "$row: goes on" "0 2" "$rc $(logins "$side")"
+    equal "$row: nothing lost, nothing doubled" "$(mail source)" "$(mail target)"
+done
+
 # in_the_clear NAME WORDS URL-QUERY SCRIPT: nothing is given away over a connection without TLS
 in_the_clear() {
     serve source "$4"

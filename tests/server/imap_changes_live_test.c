@@ -243,7 +243,7 @@ static void not_told(struct world *w, struct watcher *x)
 static void by_status(struct world *w, struct watcher *x, struct mh_session *other)
 {
     struct mh_folders folders = MH_FOLDERS_INIT;
-    EXPECT(w, mh_imap.list(x->s, true, &folders, &w->err) == 0);
+    EXPECT(w, mh_imap.list(x->s, MH_LIST_STATUS, &folders, &w->err) == 0);
     const struct mh_folder *f = mh_folders_find(&folders, "INBOX");
     EXPECT(w, f && f->highestmodseq == x->since.highestmodseq && f->messages == x->since.messages);
     if (f)
@@ -345,7 +345,7 @@ static void run_nothing(struct world *w)
 static uint64_t folder_id(struct world *w, struct mh_session *s, const char *path)
 {
     struct mh_folders folders = MH_FOLDERS_INIT;
-    EXPECT(w, mh_imap.list(s, true, &folders, &w->err) == 0);
+    EXPECT(w, mh_imap.list(s, MH_LIST_STATUS, &folders, &w->err) == 0);
     const struct mh_folder *f = mh_folders_find(&folders, path);
     EXPECT(w, f != NULL);
     uint64_t id = f ? f->object_id : 0;

@@ -392,7 +392,7 @@ static const struct mh_folder *find(struct world *w, struct mh_folders *list, co
 {
     mh_folders_done(list);
     *list = (struct mh_folders)MH_FOLDERS_INIT;
-    EXPECT(w, mh_imap.list(w->s, false, list, &w->err) == 0);
+    EXPECT(w, mh_imap.list(w->s, MH_LIST_NAMES, list, &w->err) == 0);
     mh_folders_sort(list);
     return mh_folders_find(list, path);
 }

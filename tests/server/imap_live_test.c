@@ -205,7 +205,7 @@ static void run_folders(struct world *w)
         mh_free(again);
         mh_free(native);
     }
-    MUST(w, mh_imap.list(s, true, &list, &w->err) == 0);
+    MUST(w, mh_imap.list(s, MH_LIST_STATUS, &list, &w->err) == 0);
     for (size_t i = 0; i < MH_ARRAY_LEN(awkward_names); i++) {
         struct mh_folder *f = paths[i] ? mh_folders_find(&list, paths[i]) : NULL;
         cr_expect(f, "%s: %s is not listed as %s", w->server.kind, awkward_names[i], paths[i]);
@@ -221,7 +221,7 @@ static void run_folders(struct world *w)
                       w->server.kind, awkward_names[i], awkward_names[k]);
     }
     mh_folders_done(&list);
-    MUST(w, mh_imap.list(s, false, &list, &w->err) == 0);
+    MUST(w, mh_imap.list(s, MH_LIST_NAMES, &list, &w->err) == 0);
     for (size_t i = 0; i < MH_ARRAY_LEN(awkward_names); i++) {
         struct mh_folder *f = paths[i] ? mh_folders_find(&list, paths[i]) : NULL;
         cr_expect(f && (f->attrs & MH_FOLDER_SUBSCRIBED), "%s: %s is not subscribed",
@@ -252,8 +252,8 @@ static void run_same_paths(struct world *w)
     EXPECT(w, mh_imap.create(source, "\xe2\x82\xac", MH_ROLE_NONE, &path, &native, &w->err) == 0);
     mh_free(path);
     mh_free(native);
-    EXPECT(w, mh_imap.list(target, true, &a, &w->err) == 0);
-    EXPECT(w, mh_imap.list(source, true, &b, &w->err) == 0);
+    EXPECT(w, mh_imap.list(target, MH_LIST_STATUS, &a, &w->err) == 0);
+    EXPECT(w, mh_imap.list(source, MH_LIST_STATUS, &b, &w->err) == 0);
     EXPECT(w, a.n == b.n);
     for (size_t i = 0; i < MH_MIN(a.n, b.n); i++)
         cr_expect_str_eq(a.v[i].path, b.v[i].path, "%s", w->server.kind);
@@ -669,7 +669,7 @@ static int everything(struct world *w)
     int rc = open_as(w, "user01", false, &s);
     if (rc)
         return rc;
-    rc = mh_imap.list(s, true, &list, &w->err);
+    rc = mh_imap.list(s, MH_LIST_STATUS, &list, &w->err);
     if (rc == 0)
         rc = mh_imap.append_open(s, &inbox, &w->verdicts, &w->err);
     if (rc == 0)

@@ -34,7 +34,7 @@ struct server {
     unsigned port, tls_port;
 };
 
-static void find_files(struct server *s)
+static inline void find_files(struct server *s)
 {
     const char *source = getenv("MH_SOURCE");
     const char *packages = getenv("MH_SERVERS");
@@ -52,7 +52,7 @@ static void find_files(struct server *s)
 
 /* A shell command without any descriptor of this process but 0, 1 and 2: servers stay, and the test
  * framework waits for the ends of its pipes. Returns its pid; *OUT gets its output. */
-static pid_t shell(const char *command, FILE **out)
+static inline pid_t shell(const char *command, FILE **out)
 {
     int fds[2];
     cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
@@ -73,7 +73,7 @@ static pid_t shell(const char *command, FILE **out)
 }
 
 /* Stops the server when this process is gone, however it goes: reads until nobody can write. */
-static void guard(const struct server *s)
+static inline void guard(const struct server *s)
 {
     int fds[2];
     cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
@@ -96,7 +96,7 @@ static void guard(const struct server *s)
     _exit(2);
 }
 
-static void server_start(struct server *s, const char *options)
+static inline void server_start(struct server *s, const char *options)
 {
     char command[2048];
     char line[1024];
@@ -137,14 +137,14 @@ struct world {
     struct mh_waitq verdict;
 };
 
-static void world_main(void *arg)
+static inline void world_main(void *arg)
 {
     struct world *w = arg;
     w->run(w);
 }
 
-static void on_done(struct mh_append_sink *sink, uint64_t cookie, uint64_t uid, uint32_t validity,
-                    const struct mh_err *why)
+static inline void on_done(struct mh_append_sink *sink, uint64_t cookie, uint64_t uid,
+                           uint32_t validity, const struct mh_err *why)
 {
     struct world *w = mh_container_of(sink, struct world, verdicts);
     (void)cookie;
@@ -161,7 +161,7 @@ static void on_done(struct mh_append_sink *sink, uint64_t cookie, uint64_t uid, 
     mh_wake_all(&w->verdict);
 }
 
-static void world_run(const char *kind, const char *options, void (*run)(struct world *w))
+static inline void world_run(const char *kind, const char *options, void (*run)(struct world *w))
 {
     struct mh_loop *loop = NULL;
     struct world w = {.server = {.kind = kind}, .run = run, .verdicts = {on_done}};
@@ -181,7 +181,7 @@ static void world_run(const char *kind, const char *options, void (*run)(struct 
 }
 
 /* Criterion's assertions leave the function by longjmp(), which a task must not. */
-static bool holds(struct world *w, bool cond, const char *words)
+static inline bool holds(struct world *w, bool cond, const char *words)
 {
     char line[1200];
     if (!cond)
@@ -197,8 +197,8 @@ static bool holds(struct world *w, bool cond, const char *words)
             return;                                                                                \
     } while (0)
 
-static int open_url(struct world *w, const char *password, bool is_source, struct mh_session **out,
-                    const char *fmt, ...)
+static inline int open_url(struct world *w, const char *password, bool is_source,
+                           struct mh_session **out, const char *fmt, ...)
 {
     char url[1024];
     struct mh_endpoint ep;
@@ -220,14 +220,15 @@ static int open_url(struct world *w, const char *password, bool is_source, struc
     return rc;
 }
 
-static int open_as(struct world *w, const char *user, bool is_source, struct mh_session **out)
+static inline int open_as(struct world *w, const char *user, bool is_source,
+                          struct mh_session **out)
 {
     return open_url(w, "secret", is_source, out, "imaps://%s@127.0.0.1:%u/?ca=%s", user,
                     w->server.tls_port, w->server.ca);
 }
 
-static int append(struct world *w, struct mh_session *s, const void *bytes, size_t len,
-                  const struct mh_append *like)
+static inline int append(struct world *w, struct mh_session *s, const void *bytes, size_t len,
+                         const struct mh_append *like)
 {
     struct mh_append msg = *like;
     msg.octets = len;
@@ -255,8 +256,8 @@ struct shelf {
     char reason[32];
 };
 
-static int shelf_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
-                       struct mh_err *err)
+static inline int shelf_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,
+                              struct mh_err *err)
 {
     struct shelf *shelf = mh_container_of(s, struct shelf, sink);
     (void)item;
@@ -264,7 +265,7 @@ static int shelf_begin(struct mh_sink *s, const struct mh_item *item, uint64_t o
     return shelf->n < MH_ARRAY_LEN(shelf->bytes) ? 0 : mh_err_set(err, MH_ERUN, "test", "full");
 }
 
-static int shelf_data(struct mh_sink *s, struct mh_slice slice, struct mh_err *err)
+static inline int shelf_data(struct mh_sink *s, struct mh_slice slice, struct mh_err *err)
 {
     struct shelf *shelf = mh_container_of(s, struct shelf, sink);
     (void)err;
@@ -273,7 +274,7 @@ static int shelf_data(struct mh_sink *s, struct mh_slice slice, struct mh_err *e
     return 0;
 }
 
-static int shelf_end(struct mh_sink *s, struct mh_err *err)
+static inline int shelf_end(struct mh_sink *s, struct mh_err *err)
 {
     struct shelf *shelf = mh_container_of(s, struct shelf, sink);
     (void)err;
@@ -281,8 +282,8 @@ static int shelf_end(struct mh_sink *s, struct mh_err *err)
     return 0;
 }
 
-static int shelf_missed(struct mh_sink *s, const struct mh_item *item, const struct mh_err *why,
-                        struct mh_err *err)
+static inline int shelf_missed(struct mh_sink *s, const struct mh_item *item,
+                               const struct mh_err *why, struct mh_err *err)
 {
     struct shelf *shelf = mh_container_of(s, struct shelf, sink);
     (void)item;
@@ -292,19 +293,19 @@ static int shelf_missed(struct mh_sink *s, const struct mh_item *item, const str
     return 0;
 }
 
-static void shelf_init(struct shelf *shelf)
+static inline void shelf_init(struct shelf *shelf)
 {
     *shelf = (struct shelf){.sink = {shelf_begin, shelf_data, shelf_end, shelf_missed}};
 }
 
-static void shelf_done(struct shelf *shelf)
+static inline void shelf_done(struct shelf *shelf)
 {
     for (size_t i = 0; i < MH_ARRAY_LEN(shelf->bytes); i++)
         mh_buf_done(&shelf->bytes[i]);
 }
 
-static int fetch_all(struct world *w, struct mh_session *s, const struct mh_scan *scan,
-                     struct mh_sink *sink)
+static inline int fetch_all(struct world *w, struct mh_session *s, const struct mh_scan *scan,
+                            struct mh_sink *sink)
 {
     const struct mh_item **items = calloc(scan->n + 1, sizeof *items);
     for (size_t i = 0; i < scan->n; i++)

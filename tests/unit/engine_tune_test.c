@@ -35,14 +35,16 @@ static double drive(struct tuner *t, const struct model *m, int64_t *now_ms, dou
     double at = (double)*now_ms;
     bool is_compressed = tuner_now(t).compress;
     double wanted_since = at;
+    tuner_wired(t, is_compressed, 1, *now_ms);
     while (at < end) {
         struct tuned now = tuner_now(t);
         unsigned batch = m->multiappend ? now.batch : 1;
         if (now.compress == is_compressed) {
             wanted_since = at;
         } else if (at - wanted_since > REWIRE_LAG_MS) {
+            tuner_wired(t, is_compressed, -1, *now_ms);
             is_compressed = now.compress;
-            tuner_rewired(t, *now_ms);
+            tuner_wired(t, is_compressed, 1, *now_ms);
         }
         now.compress = is_compressed;
         double rate = m->rate(now) * (1 + m->noise * (2 * random_unit() - 1));
@@ -50,11 +52,12 @@ static double drive(struct tuner *t, const struct model *m, int64_t *now_ms, dou
         *now_ms = (int64_t)at;
         tuner_press(t, m->spread ? TUNE_LANES : TUNE_JOINED);
         if (m->is_far)
-            tuner_press(t, TUNE_WIRE);
+            tuner_press_wire(t, 1000 * 1000, 0);
         for (unsigned i = 0; i < batch; i++)
             (void)tuner_verdict(t, 4096, *now_ms);
         stored += batch;
     }
+    tuner_wired(t, is_compressed, -1, *now_ms);
     return stored;
 }
 

@@ -491,6 +491,49 @@ Test(bucket, follows_its_timetable_and_the_wall_clock)
     mh_timetable_free(t);
 }
 
+/* Fault 29. Berlin, office hours of 1 MiB/s from eight to seven. */
+static const struct {
+    const char *name;
+    const char *from, *to; /* UTC */
+    bool is_limited_before, is_limited_after;
+} clock_jumps[] = {
+    {"an hour ahead, into the hours", "2026-11-23 06:30:00", "2026-11-23 07:30:00", false, true},
+    {"an hour back, out of them", "2026-11-23 07:30:00", "2026-11-23 06:30:00", true, false},
+    {"a day ahead", "2026-11-23 12:00:00", "2026-11-24 12:00:00", true, true},
+    {"a day back, to the weekend", "2026-11-23 12:00:00", "2026-11-22 12:00:00", true, false},
+    {"to a Friday of 1970", "2026-11-22 12:00:00", "1970-01-02 12:00:00", false, true},
+    {"to the night of 1970", "2026-11-23 12:00:00", "1970-01-01 00:00:00", true, false},
+    {"to a Monday of 2040", "2026-11-22 12:00:00", "2040-01-16 12:00:00", false, true},
+    {"summer begins: eight is an hour earlier", "2026-03-27 06:30:00", "2026-03-30 06:30:00", false,
+     true},
+    {"summer ends: eight is an hour later", "2026-10-23 06:30:00", "2026-10-26 06:30:00", true,
+     false},
+};
+
+/* Whatever was set: within ten seconds the rate is the timetable's, and no burst was saved up. */
+Test(bucket, keeps_to_the_timetable_when_the_clock_jumps)
+{
+    for (size_t i = 0; i < sizeof clock_jumps / sizeof *clock_jumps; i++) {
+        struct mh_timetable *t = table("Mon-Fri 08:00-19:00 1M");
+        set_zone(PARIS); /* Berlin's rules */
+        struct mh_bucket *b = bucket(t);
+        int64_t wait_ms = 0;
+        wall_now = utc(clock_jumps[i].from);
+        (void)mh_bucket_take(b, 1, 0, &wait_ms);
+        cr_expect_eq(mh_bucket_take(b, 8u << 20, 1000, &wait_ms) == 8u << 20,
+                     !clock_jumps[i].is_limited_before, "%s: before", clock_jumps[i].name);
+        wall_now = utc(clock_jumps[i].to);
+        (void)mh_bucket_take(b, 1, 11001, &wait_ms);
+        size_t got = mh_bucket_take(b, 8u << 20, 11002, &wait_ms);
+        cr_expect_eq(got == 8u << 20, !clock_jumps[i].is_limited_after, "%s: after",
+                     clock_jumps[i].name);
+        if (clock_jumps[i].is_limited_after)
+            cr_expect_leq(got, MI / 8, "%s: %zu at once", clock_jumps[i].name, got);
+        mh_bucket_free(b);
+        mh_timetable_free(t);
+    }
+}
+
 Test(bucket, time_that_runs_backwards_gives_nothing)
 {
     struct mh_timetable *t = table("1M");
