@@ -232,7 +232,7 @@ static void *read_main(void *arg)
                 if (!is_single || answered % batch == 0)
                     (void)sem_post(&f->credit);
             } else if (line[0] == 'A') {
-                (void)fprintf(stderr, "feeder: refused: %.7s\n", line);
+                (void)fprintf(stderr, "feeder: refused: %.*s\n", (int)at, line);
                 exit(1);
             }
             at = 0;

@@ -162,8 +162,8 @@ bool mh_mem_renumber(const char *name, const char *path)
     if (!f)
         return leave(s, false);
     f->uidvalidity = s->next_uidvalidity++;
-    f->uidnext += 1000;
-    f->n_gone = 0; /* of the old numbers; nobody may ask for them */
+    f->uidnext = 1; /* as servers do: the same numbers stand for other messages now */
+    f->n_gone = 0;  /* of the old numbers; nobody may ask for them */
     f->forgotten_modseq = f->highestmodseq;
     for (size_t i = 0; i < f->n; i++)
         f->v[i].uid = f->uidnext++;

@@ -152,6 +152,7 @@ int mem_open_folder(struct mh_session *s, const struct mh_folder *folder, bool f
     if (!f)
         return rc;
     mem_folder_ref(f);
+    s->selected_uidvalidity = f->uidvalidity;
     *out = (struct mh_opened){
         .uidvalidity = f->uidvalidity,
         .uidnext = f->uidnext,
@@ -166,10 +167,12 @@ int mem_open_folder(struct mh_session *s, const struct mh_folder *folder, bool f
 int mem_check_selected(struct mh_session *s, struct mh_err *err)
 {
     mh_assert(s->selected);
-    if (!s->selected->is_removed)
+    bool is_other = s->selected->uidvalidity != s->selected_uidvalidity;
+    if (!s->selected->is_removed && !is_other)
         return 0;
     s->is_dead = true;
-    return mh_err_set(err, MH_ERETRY, "mem", "the folder was removed, the connection closed");
+    return mh_err_set(err, MH_ERETRY, "mem", "the folder was %s, the connection closed",
+                      is_other ? "renumbered" : "removed");
 }
 
 static int mem_select(struct mh_session *s, const struct mh_folder *folder, bool for_write,

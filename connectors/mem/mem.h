@@ -84,7 +84,7 @@ bool mh_mem_set_flags(const char *name, const char *path, uint64_t uid, uint8_t 
                       const char *keywords);
 bool mh_mem_move(const char *name, const char *path, uint64_t uid, const char *to_path);
 bool mh_mem_expunge(const char *name, const char *path, uint64_t uid);
-/* New uidvalidity, and all messages get new uids. */
+/* New uidvalidity, and all messages get new uids, from 1 on. Who has it open loses the connection. */
 bool mh_mem_renumber(const char *name, const char *path);
 
 /* --- what is in it ------------------------------------------------------------------------------- */

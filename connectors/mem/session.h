@@ -22,9 +22,10 @@ struct mh_session {
     const struct mh_env *env; /* borrowed */
     struct mem_store *store;
     struct mh_caps caps;
-    bool is_dead;                /* the connection was lost */
-    struct mem_folder *selected; /* referenced; NULL: none */
-    bool may_write;              /* it was selected for writing */
+    bool is_dead;                  /* the connection was lost */
+    struct mem_folder *selected;   /* referenced; NULL: none */
+    uint32_t selected_uidvalidity; /* then */
+    bool may_write;                /* it was selected for writing */
 
     struct mem_folder *target;   /* referenced */
     char *target_path;           /* owned: an append names the folder, whatever became of it */

@@ -476,6 +476,8 @@ int moves_index(struct job *job, struct mh_err *err) MH_MUST_CHECK;
 /* Moves at the target what is new in the pass's folder and lies in another one there. The source's folder is
  * open; at the target another one may be open afterwards. waits */
 int moves_carry(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUST_CHECK;
+/* PASS's folder has a new UIDVALIDITY since it was surveyed: what it missed then goes by UIDs that are others' now. It is kept. */
+void moves_forget(struct pass *pass);
 /* Closes the todo items whose place at the target is empty: its user removed them. */
 void moves_close_orphans(struct pass *pass);
 /* Behind all passes: what is gone for good, by the policy. waits */

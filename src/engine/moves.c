@@ -779,6 +779,15 @@ static int gather_rest(struct job *job, struct movable ***out, size_t *n_out, st
     return MH_OK;
 }
 
+void moves_forget(struct pass *pass)
+{
+    struct job *job = pass->job;
+    for (size_t i = 0; i < job->n_movable; i++) {
+        if (job->movable[i].from == &pass->row)
+            job->movable[i].is_taken = true;
+    }
+}
+
 int moves_settle(struct job *job, struct lane *lane, struct mh_err *err)
 {
     struct movable **v = NULL;

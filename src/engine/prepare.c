@@ -29,6 +29,7 @@ static int check_uidvalidity(struct pass *pass, struct mh_err *err)
     result_item(&pass->job->res->notes, &pass->job->res->n_notes, &pass->job->res->cap_notes,
                 pass->entry->source->path, 0, "folder", "uidvalidity-changed",
                 "matched again by content");
+    moves_forget(pass);
     return mh_state_clear_items(pass->job->run->cfg->state, row->id, err);
 }
 

@@ -12,6 +12,7 @@
  */
 #include "connectors/mem/session.h"
 #include "kill.h"
+#include "lines.h"
 
 #define POOL_BYTES (16ull << 20)
 
@@ -23,35 +24,6 @@ enum {
 };
 
 /* --- what lies at the target, as text ------------------------------------------------------------------ */
-
-struct lines {
-    char **v;
-    size_t n, cap;
-};
-
-static void lines_add(struct lines *l, char *line_take)
-{
-    cr_assert_not_null(line_take);
-    if (l->n == l->cap) {
-        l->cap = l->cap ? 2 * l->cap : 64;
-        l->v = realloc(l->v, l->cap * sizeof *l->v);
-        cr_assert_not_null(l->v);
-    }
-    l->v[l->n++] = line_take;
-}
-
-static void lines_free(struct lines *l)
-{
-    for (size_t i = 0; i < l->n; i++)
-        mh_free(l->v[i]);
-    free(l->v);
-    *l = (struct lines){NULL, 0, 0};
-}
-
-static int line_order(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
 
 static const char quarantine[] = "mailhaul-removed";
 
@@ -96,31 +68,8 @@ static struct lines lines_of(const char *store)
     struct lines l = {NULL, 0, 0};
     cr_assert(mh_mem_each_folder(store, add_folder, &l));
     cr_assert(mh_mem_each(store, add_message, &l));
-    qsort(l.v, l.n, sizeof *l.v, line_order);
+    lines_sort(&l);
     return l;
-}
-
-static void report(const char *what, const struct lines *want, const struct lines *got)
-{
-    size_t i = 0;
-    size_t k = 0;
-    while (i < want->n || k < got->n) {
-        int c = i == want->n ? 1 : k == got->n ? -1 : strcmp(want->v[i], got->v[k]);
-        if (c < 0)
-            (void)fprintf(stderr, "%s: lost: %s\n", what, want->v[i]);
-        if (c > 0)
-            (void)fprintf(stderr, "%s: not wanted: %s\n", what, got->v[k]);
-        i += c <= 0;
-        k += c >= 0;
-    }
-}
-
-static bool lines_same(const struct lines *a, const struct lines *b)
-{
-    bool is_same = a->n == b->n;
-    for (size_t i = 0; is_same && i < a->n; i++)
-        is_same = strcmp(a->v[i], b->v[i]) == 0;
-    return is_same;
 }
 
 /* --- the script ------------------------------------------------------------------------------------------ */
@@ -350,7 +299,7 @@ static bool check_fault(const struct script *script, const struct lines *want, u
                    course.in_copy ? "copy" : "delta", kill_what(),
                    reaches ? "arrived" : "did not arrive");
     if (!is_same)
-        report(what, want, &got);
+        lines_report(what, want, &got);
     cr_expect(is_same, "%s: not the undisturbed end", what);
     lines_free(&got);
     return course.was_killed;

@@ -42,6 +42,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../conform/lines.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "connectors/imap/imap.h"
@@ -554,56 +555,6 @@ static void live_a_day(const struct play *play)
 
 /* --- what lies at the target, as text ------------------------------------------------------ */
 
-struct lines {
-    char **v;
-    size_t n, cap;
-};
-
-static void lines_add(struct lines *l, char *line_take)
-{
-    if (l->n == l->cap) {
-        l->cap = l->cap ? 2 * l->cap : 64;
-        l->v = realloc(l->v, l->cap * sizeof *l->v);
-    }
-    if (!l->v || !line_take)
-        GIVE_UP("no memory");
-    l->v[l->n++] = line_take;
-}
-
-static int line_order(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void lines_sort(struct lines *l)
-{
-    if (l->n)
-        qsort(l->v, l->n, sizeof *l->v, line_order);
-}
-
-static void report(const char *what, const struct lines *want, const struct lines *got)
-{
-    size_t i = 0;
-    size_t k = 0;
-    while (i < want->n || k < got->n) {
-        int c = i == want->n ? 1 : k == got->n ? -1 : strcmp(want->v[i], got->v[k]);
-        if (c < 0)
-            (void)fprintf(stderr, "%s: lost: %s\n", what, want->v[i]);
-        if (c > 0)
-            (void)fprintf(stderr, "%s: not wanted: %s\n", what, got->v[k]);
-        i += c <= 0;
-        k += c >= 0;
-    }
-}
-
-static bool lines_same(const struct lines *a, const struct lines *b)
-{
-    bool is_same = a->n == b->n;
-    for (size_t i = 0; is_same && i < a->n; i++)
-        is_same = strcmp(a->v[i], b->v[i]) == 0;
-    return is_same;
-}
-
 static const char quarantine[] = "mailhaul-removed/";
 
 static bool is_quarantine(const char *path)
@@ -902,7 +853,7 @@ static bool is_quiet(struct play *play, const char *what)
     uint64_t changes = c->copied + c->moved + c->updated + c->removed + c->failed;
     if (!lines_same(&before, &after)) {
         (void)fprintf(stderr, "%s: a pass without news changed something\n", what);
-        report(what, &before, &after);
+        lines_report(what, &before, &after);
         return false;
     }
     if (changes > 0)
@@ -956,7 +907,7 @@ static _Noreturn void play_main(struct play *play, const struct lines *want, int
     if (want) {
         if (!lines_same(want, &got)) {
             (void)fprintf(stderr, "%s: not the undisturbed end\n", name_of(play));
-            report(name_of(play), want, &got);
+            lines_report(name_of(play), want, &got);
             is_fine = false;
         }
     }
