@@ -209,7 +209,7 @@ static void *read_main(void *arg)
 {
     struct feed *f = arg;
     char buf[READ_BYTES];
-    char line[8] = "";
+    char line[160] = "";
     size_t at = 0;
     size_t answered = 0;
     bool is_over = false;

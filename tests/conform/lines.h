@@ -44,8 +44,7 @@ static inline void lines_sort(struct lines *l)
 }
 
 /* What differs, both sorted, on standard error. */
-static inline void lines_report(const char *what, const struct lines *want,
-                                const struct lines *got)
+static inline void lines_report(const char *what, const struct lines *want, const struct lines *got)
 {
     size_t i = 0;
     size_t k = 0;
