@@ -269,7 +269,10 @@ struct pass {
     struct mh_uids vanished;    /* likewise */
     bool is_surveyed;           /* compared with the state before the target was opened */
     struct comparison compared; /* without is_partial */
-    uint64_t n_found;           /* messages at the source */
+    /* One side has been renumbered: the rows as they were, ascending by the UIDs of the other, which still hold. */
+    struct mh_state_items former;
+    bool former_by_target;
+    uint64_t n_found; /* messages at the source */
     struct around around;
     struct flag_changes changes;
     struct gone_list gone;

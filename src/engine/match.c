@@ -413,12 +413,56 @@ static void place(struct pairing *m, const struct party *wanted, const struct pa
                                       .digest = wanted->prints.exact};
 }
 
+static int order_by_target(const void *key, const void *element)
+{
+    const uint64_t *uid = key;
+    uint64_t other = ((const struct mh_state_item *)element)->dst_uid;
+    return *uid < other ? -1 : *uid > other;
+}
+
+/* The row of the message from before one side was renumbered, or NULL. */
+static const struct mh_state_item *former_row(const struct pass *pass, const struct party *wanted,
+                                              const struct party *there)
+{
+    const struct mh_state_items *f = &pass->former;
+    const struct mh_state_item *row = NULL;
+    if (f->n > 0 && pass->former_by_target)
+        row = bsearch(&there->item->uid, f->v, f->n, sizeof *f->v, order_by_target);
+    else if (f->n > 0)
+        row = mh_state_items_find(f, wanted->item->uid);
+    bool is_there = row && row->gone == MH_GONE_NOT && row->how != MH_HOW_REMOVED;
+    return is_there ? row : NULL;
+}
+
+/* It stays whose it was, and what has happened to its flags since is carried. */
+static int inherit(struct pairing *m, const struct party *wanted, const struct party *there,
+                   const struct mh_state_item *former, struct mh_err *err)
+{
+    const struct mh_item *item = wanted->item;
+    uint32_t kw = m->pass->kw_ids[item->kwset];
+    struct mh_state_item *row = lane_row(m->lane);
+    if (!row)
+        return mh_err_nomem(err);
+    *row = *former;
+    row->src_uid = item->uid;
+    row->dst_uid = there->item->uid;
+    row->size = wanted->prints.octets;
+    row->date = item->date;
+    row->object_id = item->object_id;
+    row->has_digest = true;
+    row->digest = wanted->prints.exact;
+    if (item->flags == row->flags && kw == row->kw)
+        return MH_OK;
+    return flags_note(&m->pass->changes, row, item, kw, err);
+}
+
 static int pair_up(struct pairing *m, struct party *wanted, struct party *there, enum mh_how how,
                    struct mh_err *err)
 {
     struct todo *t = &m->pass->todo[wanted->todo];
     bool is_sent = t->status == TODO_UNKNOWN;
     bool ours = is_ours(m, wanted, there, how);
+    const struct mh_state_item *former = ours ? NULL : former_row(m->pass, wanted, there);
     int code = MH_OK;
     wanted->is_paired = there->is_paired = true;
     m->found++;
@@ -437,6 +481,8 @@ static int pair_up(struct pairing *m, struct party *wanted, struct party *there,
         code = note_flags(m, wanted, there, how, err);
     pass_item_done(m->pass, m->lane, wanted->todo, there->item->uid, wanted->prints.octets,
                    &wanted->prints.exact, how, ours && is_sent);
+    if (code == MH_OK && former)
+        code = inherit(m, wanted, there, former, err);
     return code;
 }
 

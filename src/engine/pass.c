@@ -422,6 +422,7 @@ void pass_restart(struct pass *pass)
 void pass_done(struct pass *pass)
 {
     pass_forget(pass);
+    mh_state_items_done(&pass->former);
     mh_free(mh_take(pass->dst.path));
     mh_free(mh_take(pass->dst.native));
     mh_free(mh_take(pass->row.src_path));

@@ -10,6 +10,27 @@
 
 /* --- what is known --------------------------------------------------------------------------------- */
 
+static int order_by_target(const void *a, const void *b)
+{
+    const struct mh_state_item *x = a;
+    const struct mh_state_item *y = b;
+    return x->dst_uid < y->dst_uid ? -1 : x->dst_uid > y->dst_uid;
+}
+
+/* When one side alone has been renumbered, the other's UIDs tell whose each message is, and what its flags were. */
+static int keep_former(struct pass *pass, struct mh_err *err)
+{
+    bool at_source = pass->row.src_uidvalidity != pass->src_opened.uidvalidity;
+    bool at_target = pass->row.dst_uidvalidity != pass->dst_opened.uidvalidity;
+    if ((at_source && at_target) || pass->former.n > 0)
+        return MH_OK;
+    int code = job_load_items(pass->job, pass->row.id, NULL, &pass->former, err);
+    pass->former_by_target = at_source;
+    if (code == MH_OK && at_source && pass->former.n > 0)
+        qsort(pass->former.v, pass->former.n, sizeof *pass->former.v, order_by_target);
+    return code;
+}
+
 /* What the state knows of the folder does not hold any more when a UIDVALIDITY is another one. */
 static int check_uidvalidity(struct pass *pass, struct mh_err *err)
 {
@@ -30,7 +51,8 @@ static int check_uidvalidity(struct pass *pass, struct mh_err *err)
                 pass->entry->source->path, 0, "folder", "uidvalidity-changed",
                 "matched again by content");
     moves_forget(pass);
-    return mh_state_clear_items(pass->job->run->cfg->state, row->id, err);
+    int code = keep_former(pass, err);
+    return code == MH_OK ? mh_state_clear_items(pass->job->run->cfg->state, row->id, err) : code;
 }
 
 int order_uids(const void *a, const void *b)

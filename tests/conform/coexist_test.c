@@ -498,3 +498,53 @@ Test(coexist, one_store_for_all_that_change_alike)
     assert_quiet(h);
     haul_close(h);
 }
+
+/* --- a side that has new numbers ------------------------------------------------------------------------- */
+
+/* Found by content; whose each is, and what has happened to its flags, is known by the other side's UIDs. */
+static void renumber(bool at_source)
+{
+    struct haul *h = open_one();
+    h->cfg.quarantines = true;
+    configure_way(WAY_QRESYNC);
+    deliver("dst0", "INBOX", C_TEXT, 0, 3000); /* was there before */
+    deliver("src0", "INBOX", A_TEXT, 0, 1000);
+    deliver("src0", "INBOX", B_TEXT, MH_FLAGGED, 2000);
+    deliver("src0", "INBOX", C_TEXT, 0, 3000);
+    haul_run_ok(h);
+    ASSERT_COUNT(h, copied, 2);
+    ASSERT_COUNT(h, adopted, 1);
+    /* A flag that its user has set at the target is theirs, and one that both have set. */
+    cr_assert(mh_mem_set_flags("src0", "INBOX", uid_of("src0", "INBOX", A_TEXT), MH_SEEN, "todo"));
+    cr_assert(mh_mem_set_flags("src0", "INBOX", uid_of("src0", "INBOX", B_TEXT), 0, ""));
+    cr_assert(mh_mem_set_flags("dst0", "INBOX", uid_of("dst0", "INBOX", A_TEXT), MH_ANSWERED, ""));
+    cr_assert(mh_mem_renumber(at_source ? "src0" : "dst0", "INBOX"));
+    uint64_t before = appends("dst0");
+    haul_run_ok(h);
+    cr_expect_eq(appends("dst0"), before, "something was sent again");
+    ASSERT_COUNT(h, adopted, 3);
+    ASSERT_COUNT(h, updated, 2);
+    cr_expect_eq(flags_of("dst0", "INBOX", A_TEXT), MH_SEEN | MH_ANSWERED);
+    cr_expect_eq(flags_of("dst0", "INBOX", B_TEXT), 0);
+    assert_quiet(h);
+    /* What mailhaul has put there it may put away, what was there before it may not. */
+    cr_assert(mh_mem_expunge("src0", "INBOX", uid_of("src0", "INBOX", B_TEXT)));
+    cr_assert(mh_mem_expunge("src0", "INBOX", uid_of("src0", "INBOX", C_TEXT)));
+    haul_run_ok(h);
+    ASSERT_COUNT(h, removed, 1);
+    ASSERT_COUNT(h, gone, 1);
+    cr_expect_eq(count_quarantined("dst0", B_TEXT), 1);
+    cr_expect_eq(count("dst0", "INBOX", C_TEXT), 1);
+    assert_quiet(h);
+    haul_close(h);
+}
+
+Test(coexist, a_renumbered_source_keeps_whose_it_is)
+{
+    renumber(true);
+}
+
+Test(coexist, a_renumbered_target_keeps_whose_it_is)
+{
+    renumber(false);
+}
