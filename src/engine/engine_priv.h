@@ -194,7 +194,8 @@ struct group {
 
 /* A message that earlier passes left out. */
 struct old_skip {
-    char *folder, *reason, *text; /* owned */
+    uint32_t folder;     /* the row's number, which stays when the folder gets another name */
+    char *reason, *text; /* owned */
     uint64_t uid;
     bool has_failed; /* else it was skipped */
 };
@@ -465,7 +466,7 @@ int pass_survey(struct pass *pass, struct lane *lane, struct mh_err *err) MH_MUS
 int pass_open_source(struct pass *pass, struct lane *lane, bool *moved_out,
                      struct mh_err *err) MH_MUST_CHECK;
 /* True when messages of the folder have failed in earlier runs. */
-bool has_failed_before(const struct job *job, const char *src_path);
+bool has_failed_before(const struct job *job, uint32_t folder);
 /* Skipped by earlier passes and still there: counted and itemised again; how many. */
 uint64_t count_left_out(struct job *job, struct pass *pass);
 /* Those of them that are gone: their ledger rows go too. */

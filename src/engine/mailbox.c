@@ -10,11 +10,12 @@
 static int on_ledger_row(void *ctx, const char *src_path, const struct mh_ledger_row *row)
 {
     struct old_skips *s = ctx;
+    (void)src_path;
     if (!mh_grow(s->v, s->cap, s->n + 1)) {
         s->failed = true;
         return 1;
     }
-    s->v[s->n++] = (struct old_skip){.folder = mh_strdup(src_path),
+    s->v[s->n++] = (struct old_skip){.folder = row->folder,
                                      .reason = mh_strdup(row->reason),
                                      .text = mh_strdup(row->text),
                                      .uid = row->src_uid,
@@ -22,10 +23,18 @@ static int on_ledger_row(void *ctx, const char *src_path, const struct mh_ledger
     return 0;
 }
 
+static int order_skips(const void *a, const void *b)
+{
+    const struct old_skip *x = a;
+    const struct old_skip *y = b;
+    if (x->folder != y->folder)
+        return x->folder < y->folder ? -1 : 1;
+    return x->uid < y->uid ? -1 : x->uid > y->uid;
+}
+
 static void old_skips_free(struct old_skips *s)
 {
     for (size_t i = 0; s && i < s->n; i++) {
-        mh_free(s->v[i].folder);
         mh_free(s->v[i].reason);
         mh_free(s->v[i].text);
     }
@@ -58,6 +67,8 @@ static void load_state(void *arg)
         l->code = mh_state_ledger(st, job->state_id, on_ledger_row, job->skips, &l->err);
     if (l->code == MH_OK && job->skips->failed)
         l->code = mh_err_nomem(&l->err);
+    if (job->skips->n)
+        qsort(job->skips->v, job->skips->n, sizeof *job->skips->v, order_skips);
     mh_free(src);
     mh_free(dst);
 }
@@ -209,7 +220,8 @@ static int make_passes(struct job *job, struct mh_err *err)
         struct mh_folder_result *fr = &res->folders[res->n_folders];
         if (e->source->attrs & MH_FOLDER_NOSELECT)
             continue; /* a name without messages; made as a parent where it is one */
-        if (job->run->cfg->retry_failed && !has_failed_before(job, e->source->path))
+        const struct mh_state_folder *known = job_row(job, e->source->path);
+        if (job->run->cfg->retry_failed && !(known && has_failed_before(job, known->id)))
             continue;
         fr->source = mh_strdup(e->source->path);
         fr->target = e->target_path ? mh_strdup(e->target_path) : NULL;

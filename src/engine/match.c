@@ -425,13 +425,11 @@ static const struct mh_state_item *former_row(const struct pass *pass, const str
                                               const struct party *there)
 {
     const struct mh_state_items *f = &pass->former;
-    const struct mh_state_item *row = NULL;
-    if (f->n > 0 && pass->former_by_target)
-        row = bsearch(&there->item->uid, f->v, f->n, sizeof *f->v, order_by_target);
-    else if (f->n > 0)
-        row = mh_state_items_find(f, wanted->item->uid);
-    bool is_there = row && row->gone == MH_GONE_NOT && row->how != MH_HOW_REMOVED;
-    return is_there ? row : NULL;
+    if (f->n == 0)
+        return NULL;
+    if (!pass->former_by_target)
+        return mh_state_items_find(f, wanted->item->uid);
+    return bsearch(&there->item->uid, f->v, f->n, sizeof *f->v, order_by_target);
 }
 
 /* It stays whose it was, and what has happened to its flags since is carried. */

@@ -24,10 +24,17 @@ static int keep_former(struct pass *pass, struct mh_err *err)
     bool at_target = pass->row.dst_uidvalidity != pass->dst_opened.uidvalidity;
     if ((at_source && at_target) || pass->former.n > 0)
         return MH_OK;
-    int code = job_load_items(pass->job, pass->row.id, NULL, &pass->former, err);
+    struct mh_state_items *f = &pass->former;
+    int code = job_load_items(pass->job, pass->row.id, NULL, f, err);
+    size_t n = 0;
+    for (size_t i = 0; code == MH_OK && i < f->n; i++) {
+        if (f->v[i].gone == MH_GONE_NOT && f->v[i].how != MH_HOW_REMOVED)
+            f->v[n++] = f->v[i];
+    }
+    f->n = n;
     pass->former_by_target = at_source;
-    if (code == MH_OK && at_source && pass->former.n > 0)
-        qsort(pass->former.v, pass->former.n, sizeof *pass->former.v, order_by_target);
+    if (at_source && n > 0)
+        qsort(f->v, n, sizeof *f->v, order_by_target);
     return code;
 }
 

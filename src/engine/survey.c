@@ -115,30 +115,31 @@ int survey_source(struct pass *pass, struct lane *lane, struct mh_err *err)
 
 static int order_skip(const void *key, const void *element)
 {
-    const struct old_skip *s = element;
-    return strcmp(key, s->folder);
+    uint32_t folder = *(const uint32_t *)key;
+    uint32_t other = ((const struct old_skip *)element)->folder;
+    return folder < other ? -1 : folder > other;
 }
 
 /* The first of the folder's; N_OUT: how many. */
-static const struct old_skip *find_left_out(const struct job *job, const char *path, size_t *n_out)
+static const struct old_skip *find_left_out(const struct job *job, uint32_t folder, size_t *n_out)
 {
     const struct old_skip *v = job->skips->v;
     const struct old_skip *end = v + job->skips->n;
     const struct old_skip *s =
-        job->skips->n ? bsearch(path, v, job->skips->n, sizeof *s, order_skip) : NULL;
+        job->skips->n ? bsearch(&folder, v, job->skips->n, sizeof *s, order_skip) : NULL;
     *n_out = 0;
-    while (s && s > v && strcmp(s[-1].folder, path) == 0)
+    while (s && s > v && s[-1].folder == folder)
         s--;
-    while (s && s + *n_out < end && strcmp(s[*n_out].folder, path) == 0)
+    while (s && s + *n_out < end && s[*n_out].folder == folder)
         ++*n_out;
     return s;
 }
 
 /* UID 0: any. */
-static bool has_failed(const struct job *job, const char *path, uint64_t uid)
+static bool has_failed(const struct job *job, uint32_t folder, uint64_t uid)
 {
     size_t n = 0;
-    const struct old_skip *s = find_left_out(job, path, &n);
+    const struct old_skip *s = find_left_out(job, folder, &n);
     for (size_t i = 0; i < n; i++) {
         if (s[i].has_failed && (uid == 0 || s[i].uid == uid))
             return true;
@@ -146,9 +147,9 @@ static bool has_failed(const struct job *job, const char *path, uint64_t uid)
     return false;
 }
 
-bool has_failed_before(const struct job *job, const char *src_path)
+bool has_failed_before(const struct job *job, uint32_t folder)
 {
-    return has_failed(job, src_path, 0);
+    return has_failed(job, folder, 0);
 }
 
 /* --- comparing -------------------------------------------------------------------------------------- */
@@ -231,8 +232,7 @@ static int merge(struct pass *pass, size_t first, size_t end, const struct mh_st
             break;
         if (r < rows->n && rows->v[r].src_uid == uid)
             code = known_item(pass, i, &rows->v[r++], err);
-        else if (!pass->job->run->cfg->retry_failed ||
-                 has_failed(pass->job, pass->entry->source->path, uid))
+        else if (!pass->job->run->cfg->retry_failed || has_failed(pass->job, pass->row.id, uid))
             add_todo(pass, i);
         else
             pass->flag_later = true; /* not this run's business: a later one lists it all */
@@ -357,7 +357,7 @@ static int find_vanished(struct pass *pass, struct mh_err *err)
     int code = job_load_uids(pass->job, pass->row.id, true, 0, &known, err);
     /* What was left out has no row. */
     size_t n = 0;
-    const struct old_skip *left_out = find_left_out(pass->job, pass->entry->source->path, &n);
+    const struct old_skip *left_out = find_left_out(pass->job, pass->row.id, &n);
     for (size_t i = 0; code == MH_OK && i < n; i++)
         code = mh_uids_add(&known, left_out[i].uid, left_out[i].uid, err);
     mh_uids_finish(&known);
@@ -420,7 +420,7 @@ uint64_t count_left_out(struct job *job, struct pass *pass)
     const char *path = pass->entry->source->path;
     size_t n = 0;
     uint64_t counted = 0;
-    const struct old_skip *s = find_left_out(job, path, &n);
+    const struct old_skip *s = find_left_out(job, pass->row.id, &n);
     for (size_t i = 0; i < n; i++) {
         /* gone, or to be decided anew */
         if (s[i].has_failed || mh_uids_has(&pass->vanished, s[i].uid) ||
@@ -442,7 +442,7 @@ int forget_left_out(struct pass *pass, struct mh_err *err)
     struct job *job = pass->job;
     size_t n = 0;
     int code = MH_OK;
-    const struct old_skip *s = find_left_out(job, pass->entry->source->path, &n);
+    const struct old_skip *s = find_left_out(job, pass->row.id, &n);
     for (size_t i = 0; code == MH_OK && i < n && !job->run->cfg->dry_run; i++) {
         if (mh_uids_has(&pass->vanished, s[i].uid))
             code = mh_state_clear_ledger_item(job->run->cfg->state, pass->row.id, s[i].uid, err);
@@ -480,7 +480,7 @@ static bool adds_up(const struct pass *pass)
 {
     size_t n = 0;
     uint64_t there = pass->row.src_messages;
-    const struct old_skip *s = find_left_out(pass->job, pass->entry->source->path, &n);
+    const struct old_skip *s = find_left_out(pass->job, pass->row.id, &n);
     for (size_t i = 0; i < pass->n_todo; i++)
         there += pass->todo[i].status == TODO_OPEN && !pass->todo[i].is_orphan;
     for (size_t i = 0; i < n; i++)

@@ -514,6 +514,12 @@ static void renumber(bool at_source)
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 2);
     ASSERT_COUNT(h, adopted, 1);
+    /* Away and back: at the target it lies where it lay, under two rows, of which one is over. */
+    cr_assert(mh_mem_make_folder("src0", "Old"));
+    cr_assert(mh_mem_move("src0", "INBOX", uid_of("src0", "INBOX", B_TEXT), "Old"));
+    cr_assert(mh_mem_move("src0", "Old", uid_of("src0", "Old", B_TEXT), "INBOX"));
+    haul_run_ok(h);
+    ASSERT_COUNT(h, moved, 1);
     /* A flag that its user has set at the target is theirs, and one that both have set. */
     cr_assert(mh_mem_set_flags("src0", "INBOX", uid_of("src0", "INBOX", A_TEXT), MH_SEEN, "todo"));
     cr_assert(mh_mem_set_flags("src0", "INBOX", uid_of("src0", "INBOX", B_TEXT), 0, ""));

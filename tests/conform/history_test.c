@@ -7,8 +7,8 @@
  * The model knows each message by its text. What the source does is carried; what the target's
  * user has moved or removed is left alone, a flag that both have changed is the target's from then
  * on. A folder that is renamed at the source is renamed at the target when it can be known again.
- * When the UIDs of a folder become others, on either side, what was known of its messages is
- * forgotten, and they are found again by content.
+ * When the UIDs of a folder become others on one side, its messages are found again by content, and
+ * by the other side's UIDs what was known of them; what nobody can tell then is not looked at.
  */
 #include "cut.h"
 
@@ -43,6 +43,7 @@ struct model_folder {
     bool is_changed;
     bool is_renamed, is_removed;
     bool is_forgotten; /* its UIDs are others, or there was one of its name before */
+    bool is_renumbered, is_renumbered_at_target; /* likewise, on one side */
 };
 
 struct model_message {
@@ -177,21 +178,6 @@ static void carry_anew(struct model_message *m)
     m->theirs = m->unsure = 0;
 }
 
-/* The folder that it was in is not known any more. */
-static void model_forgotten(struct model_message *m)
-{
-    if (m->src < 0) {
-        m->is_adopted = true; /* nobody will look at it again */
-    } else if (m->src == m->was_src && m->dst == folders[m->src].place) {
-        m->base = m->src_flags; /* found, as it is */
-        m->theirs = 0;
-        m->is_adopted = true;
-    } else {
-        m->is_wild |= m->is_theirs;
-        carry_anew(m);
-    }
-}
-
 static void model_flags(struct model_message *m)
 {
     uint8_t changed = (m->src_flags ^ m->base) & (uint8_t)~m->theirs;
@@ -201,6 +187,31 @@ static void model_flags(struct model_message *m)
     changed &= (uint8_t)~agree;
     m->dst_flags = (uint8_t)((m->dst_flags & ~changed) | (m->src_flags & changed));
     m->base = m->src_flags;
+}
+
+/* The folder that it was in is not known any more. */
+static void model_forgotten(struct model_message *m)
+{
+    if (m->src < 0) {
+        m->is_adopted = true; /* nobody will look at it again */
+    } else if (m->src == m->was_src && m->dst == folders[m->src].place) {
+        /* By the other side's UIDs. */
+        const struct model_folder *in = &folders[m->src];
+        bool is_known = in->is_renumbered && !(in->is_renumbered_at_target && m->is_reborn);
+        if (!is_known || was_disturbed) {
+            m->unsure |= (uint8_t)(m->theirs | (m->src_flags ^ m->base)); /* or after all */
+            m->is_adopted = true;
+        }
+        if (is_known) {
+            model_flags(m);
+        } else { /* found, as it is */
+            m->base = m->src_flags;
+            m->theirs = 0;
+        }
+    } else {
+        m->is_wild |= m->is_theirs;
+        carry_anew(m);
+    }
 }
 
 static void model_message(struct model_message *m)
@@ -246,7 +257,8 @@ static void model_pass(void)
     }
     for (int f = 0; f < n_folders; f++)
         folders[f].is_changed = folders[f].is_renamed = folders[f].is_removed =
-            folders[f].is_forgotten = false;
+            folders[f].is_forgotten = folders[f].is_renumbered =
+                folders[f].is_renumbered_at_target = false;
     n_missing = 0;
 }
 
@@ -461,7 +473,8 @@ static void folder_renumber(int f, bool at_source)
                               at_source ? folder->path : places[folder->place]));
     TELL("  folder %d, %s, is renumbered at the %s\n", f, folder->path,
          at_source ? "source" : "target");
-    folder->is_changed = folder->is_forgotten = true;
+    folder->is_changed = folder->is_forgotten = folder->is_renumbered = true;
+    folder->is_renumbered_at_target = !at_source;
     for (unsigned i = 0; i < n_messages; i++)
         if (at_source && messages[i].src == f)
             messages[i].src_uid = find("src0", &messages[i]).uid;
