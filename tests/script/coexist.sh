@@ -163,12 +163,12 @@ equal "a user who is busy: none of $verifies verifies accuses anybody ($(cat "$s
 await "and all is equal when it is over" "0 0" settled
 "$mailhaul" verify --deep --bwlimit 1K user02 >"$scratch/slow.out" 2>"$scratch/slow.err" &
 slow=$!
-locked() {
-    kill -0 "$slow" 2>/dev/null || return
-    verify user02
-    echo $?
-}
-await "a second verify of the mailbox is locked out" 11 locked
+# Not before it has the mailbox: whoever comes first locks the other out.
+until grep -aqs "pid $slow on " state.db.verify.lock; do
+    kill -0 "$slow" 2>/dev/null || { cat "$scratch/slow.err" "$scratch/slow.out"; break; }
+done
+verify user02
+equal "a second verify of the mailbox is locked out" 11 $?
 grep -q "verify --deep of user02, pid $slow on " "$scratch/verify.json" && pass "and told by whom" ||
     fail "not told by whom: $(cat "$scratch/verify.json")"
 verify user01
