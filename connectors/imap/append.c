@@ -26,6 +26,12 @@
 /* A folder that was missing and has been made: try again so soon. */
 enum { CREATED_RETRY_MS = 100 };
 
+/* The dates that servers keep. Measured: before 1970 Cyrus 3.6.1 and Courier 5.0 refuse the message
+ * and Dovecot 2.3.19 forgets the sign (it shows 2106); at the very start of 1970 Cyrus and Courier
+ * put the present time; Cyrus begins anew behind 32 bits. */
+#define DATE_LAST_S ((int64_t)UINT32_MAX)
+enum { DAY_S = 86400 };
+
 struct imap_batch {
     struct imap_batch *next;     /* spare ones */
     struct imap_cmd *cmd;        /* ours until the batch is finished */
@@ -240,6 +246,17 @@ static int batch_open(struct mh_session *s, struct mh_err *err)
 
 /* --- one message ------------------------------------------------------------------------------ */
 
+/* The nearest date that the server keeps. Its zone must not lead back into 1969 either. */
+static struct mh_date kept_date(const struct mh_session *s, struct mh_date date)
+{
+    int64_t first_s = s->names.family == IMAP_DOVECOT ? 0 : 1;
+    int64_t kept_s = MH_MIN(MH_MAX(date.unix_s, first_s), DATE_LAST_S);
+    if (kept_s != date.unix_s || kept_s < DAY_S)
+        date.zone_min = 0;
+    date.unix_s = kept_s;
+    return date;
+}
+
 /* The framing in front of the octets, into the open batch's text. */
 static int make_part(struct mh_session *s, const struct mh_append *msg, bool *sync_out,
                      struct mh_err *err)
@@ -249,8 +266,10 @@ static int make_part(struct mh_session *s, const struct mh_append *msg, bool *sy
     char date[27] = "";
     mh_buf_reset(flags);
     imap_flags_add(s, msg->flags, msg->keywords, flags);
-    if (msg->date.is_set)
-        mh_date_format_imap(&msg->date, date);
+    if (msg->date.is_set) {
+        const struct mh_date kept = kept_date(s, msg->date);
+        mh_date_format_imap(&kept, date);
+    }
     mh_cmd_append_part(text, mh_buf_str(flags), date, msg->octets, sync_out);
     if (mh_buf_failed(flags) || mh_buf_failed(&text->text))
         return mh_err_nomem(err);

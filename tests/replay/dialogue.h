@@ -207,12 +207,16 @@ static inline int op_fetch(struct client *c, char *list, struct mh_err *err)
     return mh_imap.fetch(c->session, of, n, &c->sink, err);
 }
 
-/* "begin 7,100": cookie and octets. */
+/* "begin 7,100": cookie and octets; "begin 7,100,-3600,60": with a date and its zone. */
 static inline int op_begin(struct client *c, char *arg, struct mh_err *err)
 {
     char *end = NULL;
     struct mh_append msg = {.cookie = strtoull(arg, &end, 10)};
-    msg.octets = strtoull(end + 1, NULL, 10);
+    msg.octets = strtoull(end + 1, &end, 10);
+    if (*end == ',') {
+        msg.date = (struct mh_date){.unix_s = strtoll(end + 1, &end, 10), .is_set = true};
+        msg.date.zone_min = (int16_t)strtol(end + 1, NULL, 10);
+    }
     c->left = msg.octets;
     return mh_imap.append_begin(c->session, &msg, err);
 }

@@ -736,6 +736,18 @@ static const struct dialogue appends[] = {
          MULTI "C: * APPEND \"A\" {3+}\nC:  {4+}\nC:  {5+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"
                "S: A3 OK [APPENDUID 7 41:42,50]\nS: A4 OK [APPENDUID 7 51:52]\nUNTIL-CLOSE\n",
      .log = "#1=41/7\n#2=42/7\n#3=50/7\n#4=0/0\n"},
+    {.name = "dates that servers refuse or misread become the nearest one that they keep",
+     .ops =
+         "to A; append 1,1,-3600,0; append 2,1,0,0; append 3,1,3600,-120; append 4,1,90000,-120; "
+         "append 5,1,4294967295,60; append 6,1,4294967296,60; flush",
+     .script = MULTI "C: * APPEND \"A\" \" 1-Jan-1970 00:00:01 +0000\" {1+}\n"
+                     "C:  \" 1-Jan-1970 00:00:01 +0000\" {1+}\n"
+                     "C:  \" 1-Jan-1970 01:00:00 +0000\" {1+}\n"
+                     "C:  \" 1-Jan-1970 23:00:00 -0200\" {1+}\n"
+                     "C:  \" 7-Feb-2106 07:28:15 +0100\" {1+}\n"
+                     "C:  \" 7-Feb-2106 06:28:15 +0000\" {1+}\nC: \n"
+                     "S: A3 OK [APPENDUID 7 41:46]\nUNTIL-CLOSE\n",
+     .log = "#1=41/7\n#2=42/7\n#3=43/7\n#4=44/7\n#5=45/7\n#6=46/7\n"},
     {.name = "a batch is refused: none of it is stored",
      .ops = "to A; append 1,3; append 2,4; cut; append 3,1; cut; append 4,1; append 5,1; flush",
      .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {4+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"

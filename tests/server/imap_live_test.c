@@ -4,6 +4,7 @@
  * started in a scratch folder for the test. Skipped where their packages are not unpacked
  * (MH_SERVERS, or build/servers of the source tree).
  */
+#include "base/clock.h"
 #include "tests/server/live.h"
 
 /* --- logins ----------------------------------------------------------------------------------- */
@@ -338,6 +339,54 @@ static void run_messages(struct world *w)
             cr_expect_str_eq(mh_buf_str(&shelf.bytes[i]), samples[i].bytes, "%s", w->server.kind);
     EXPECT(w, shelf.n == scan.n);
     shelf_done(&shelf);
+    mh_scan_done(&scan);
+    mh_imap.close(s);
+}
+
+enum { DAY_S = 86400 };
+
+/* Where servers refuse a date or misread it. Dovecot puts the present time for the future. */
+static const struct {
+    int64_t sent_s, kept_s, dovecot_s; /* INT64_MAX: the present */
+} edges[] = {
+    {-2000000000, 1, 0},
+    {-3600, 1, 0},
+    {0, 1, 0},
+    {1, 1, 1},
+    {DAY_S - 1, DAY_S - 1, DAY_S - 1},
+    {INT64_C(4294967295), INT64_C(4294967295), INT64_MAX},
+    {INT64_C(4294967296), INT64_C(4294967295), INT64_MAX},
+    {INT64_C(253402300799), INT64_C(4294967295), INT64_MAX},
+};
+
+static void run_dates_at_the_edge(struct world *w)
+{
+    struct mh_session *s = NULL;
+    struct mh_folder inbox = {.path = (char *)(uintptr_t) "INBOX",
+                              .native = (char *)(uintptr_t) "INBOX"};
+    struct mh_opened opened;
+    struct mh_scan scan;
+    bool is_dovecot = strcmp(w->server.kind, "dovecot") == 0;
+    MUST(w, open_as(w, "user01", false, &s) == 0);
+    MUST(w, mh_imap.append_open(s, &inbox, &w->verdicts, &w->err) == 0);
+    for (size_t i = 0; i < MH_ARRAY_LEN(edges); i++) {
+        const struct mh_append like = {
+            .keywords = "", .date = {edges[i].sent_s, -300, true}, .cookie = i};
+        EXPECT(w, append(w, s, samples[0].bytes, strlen(samples[0].bytes), &like) == 0);
+    }
+    EXPECT(w, mh_imap.append_flush(s, &w->err) == 0);
+    EXPECT(w, w->stored == MH_ARRAY_LEN(edges) && w->refused == 0);
+    MUST(w, mh_imap.select(s, &inbox, false, &opened, &w->err) == 0);
+    MUST(w, mh_scan_init(&scan, &w->err) == 0);
+    EXPECT(w, mh_imap.scan(s, 1, &scan, &w->err) == 0);
+    MUST(w, scan.n == MH_ARRAY_LEN(edges));
+    for (size_t i = 0; i < scan.n; i++) {
+        int64_t want_s = is_dovecot ? edges[i].dovecot_s : edges[i].kept_s;
+        int64_t got_s = scan.items[i].date.unix_s;
+        bool is_now = want_s == INT64_MAX && llabs(got_s - mh_clock_wall_s()) < DAY_S;
+        cr_expect(got_s == want_s || is_now, "%s: %lld became %lld", w->server.kind,
+                  (long long)edges[i].sent_s, (long long)got_s);
+    }
     mh_scan_done(&scan);
     mh_imap.close(s);
 }
@@ -971,6 +1020,10 @@ static void run_relay(struct world *w)
     Test(imap_live_##kind, messages)                                                               \
     {                                                                                              \
         world_run(#kind, "", run_messages);                                                        \
+    }                                                                                              \
+    Test(imap_live_##kind, dates_at_the_edge)                                                      \
+    {                                                                                              \
+        world_run(#kind, "", run_dates_at_the_edge);                                               \
     }                                                                                              \
     Test(imap_live_##kind, changes)                                                                \
     {                                                                                              \
