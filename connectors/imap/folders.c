@@ -268,10 +268,11 @@ int imap_subscribe(struct mh_session *s, const struct mh_folder *folder, struct 
 
 /* --- renaming --------------------------------------------------------------------------------- */
 
-/* The subscribed names below a folder, each from the separator on. */
+/* The subscribed names below a folder, each from the separator on; "": its own. */
 struct below {
     struct mh_session *s;
     const char *root; /* borrowed: native */
+    bool has_root;    /* its own name is wanted too */
     char **rest;      /* owned, each too */
     size_t n, cap;
 };
@@ -299,7 +300,7 @@ static int add_below(struct below *b, const struct mh_val *name, struct mh_err *
         memchr(name->s, '\0', name->len) ? NULL : mh_asprintf("%.*s", (int)name->len, name->s);
     const char *rest = native ? rest_of(b->s, native, b->root) : NULL;
     int rc = MH_OK;
-    if (rest && *rest) {
+    if (rest && (*rest || b->has_root)) {
         char *kept = mh_strdup(rest);
         if (kept && mh_grow(b->rest, b->cap, b->n + 1))
             b->rest[b->n++] = mh_take(kept);
@@ -332,10 +333,11 @@ static int list_subscribed(struct below *b, struct mh_err *err)
 {
     struct mh_session *s = b->s;
     struct imap_cmd *cmd = NULL;
-    if (!s->names.separator)
+    char below[] = {s->names.separator, '\0'};
+    if (!*below && !b->has_root)
         return MH_OK;
     bool is_extended = imap_has(&s->capset, IMAP_CAP_LIST_EXTENDED);
-    char *pattern = mh_asprintf("%s%c*", b->root, s->names.separator);
+    char *pattern = mh_asprintf("%s%s*", b->root, b->has_root ? "" : below);
     int rc = pattern ? imap_cmd_start(s, is_extended ? "LIST (SUBSCRIBED) \"\" " : "LSUB \"\" ",
                                       &cmd, err)
                      : mh_err_nomem(err);
@@ -542,6 +544,15 @@ static int rename_to_path(struct mh_session *s, const char *from, const char *pa
     return rc;
 }
 
+static int move_subscriptions(struct mh_session *s, const struct below *b, const char *to,
+                              struct mh_err *err)
+{
+    int rc = MH_OK;
+    for (size_t i = 0; i < b->n && rc == MH_OK; i++)
+        rc = move_subscription(s, b->root, to, b->rest[i], err);
+    return rc;
+}
+
 /* What the session and the subscriptions have under the old name. */
 static int after_rename(struct mh_session *s, const struct mh_folder *folder, const char *to,
                         const struct below *b, struct mh_err *err)
@@ -551,8 +562,21 @@ static int after_rename(struct mh_session *s, const struct mh_folder *folder, co
         rc = follow(s, &s->append.native, folder->native, to, err);
     if (rc == MH_OK && folder->attrs & MH_FOLDER_SUBSCRIBED)
         rc = move_subscription(s, folder->native, to, "", err);
-    for (size_t i = 0; i < b->n && rc == MH_OK; i++)
-        rc = move_subscription(s, folder->native, to, b->rest[i], err);
+    return rc ? rc : move_subscriptions(s, b, to, err);
+}
+
+int imap_finish_rename(struct mh_session *s, const char *from, const struct mh_folder *folder,
+                       struct mh_err *err)
+{
+    struct below below = {.s = s, .root = from, .has_root = true};
+    int rc = imap_session_check(s, err);
+    if (rc == MH_OK)
+        rc = list_subscribed(&below, err);
+    if (rc == MH_OK)
+        rc = move_subscriptions(s, &below, folder->native, err);
+    if (rc)
+        mh_err_at(err, "folder %s, subscriptions", folder->path);
+    below_done(&below);
     return rc;
 }
 

@@ -73,6 +73,7 @@ const struct mh_connector mh_imap = {
     .store_flags = imap_store_flags,
     .move = imap_move,
     .rename = imap_rename,
+    .finish_rename = imap_finish_rename,
     .watch = imap_watch,
     .quota = imap_quota,
     .acl_get = imap_acl_get,

@@ -625,6 +625,8 @@ int imap_move(struct mh_session *s, const uint64_t *uids, size_t n, const struct
               mh_moved_fn *moved, void *ctx, struct mh_err *err);
 int imap_rename(struct mh_session *s, const struct mh_folder *folder, const char *path,
                 char **path_out, char **native_out, struct mh_err *err);
+int imap_finish_rename(struct mh_session *s, const char *from, const struct mh_folder *folder,
+                       struct mh_err *err);
 int imap_watch(struct mh_session *s, int64_t until_ms, bool *changed_out, struct mh_err *err);
 int imap_quota(struct mh_session *s, struct mh_quota *out, struct mh_err *err);
 int imap_acl_get(struct mh_session *s, const struct mh_folder *folder, struct mh_buf *lines_out,

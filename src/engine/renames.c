@@ -156,14 +156,13 @@ static void note(struct job *job, const char *path, const char *reason, const ch
                 reason, text);
 }
 
-/* Renamed by a run that was broken off: before the subscription went along, perhaps. A refusal is worth no folder. */
-static int subscribe_late(struct job *job, struct lane *lane, const struct mh_folder *source,
-                          const struct mh_folder *target, struct mh_err *err)
+/* THERE has ROW's new name from a run that was broken off before it could write that down. */
+static int finish_rename(struct job *job, struct lane *lane, const struct mh_state_folder *row,
+                         const struct mh_folder *there, struct mh_err *err)
 {
-    bool is_due = (source->attrs & MH_FOLDER_SUBSCRIBED) && !(target->attrs & MH_FOLDER_SUBSCRIBED);
-    if (!is_due || !job->tc->subscribe)
+    if (!job->tc->finish_rename || !row->dst_native)
         return MH_OK;
-    int code = job->tc->subscribe(lane->dst, target, err);
+    int code = job->tc->finish_rename(lane->dst, row->dst_native, there, err);
     return code == MH_EFOLDER || code == MH_ENOSUP || code == MH_ENOENT ? MH_OK : code;
 }
 
@@ -176,16 +175,18 @@ static int rename_target(struct job *job, struct lane *lane, struct mh_state_fol
     char *path = NULL;
     char *native = NULL;
     char line[512];
+    int code = MH_OK;
     *done_out = false;
-    if (!there && taken && taken->uidvalidity == row->dst_uidvalidity)
-        there = taken; /* renamed by a run that was broken off before it could write that down */
+    bool is_half_done = !there && taken && taken->uidvalidity == row->dst_uidvalidity;
+    if (is_half_done)
+        there = taken;
     if (!there || there->uidvalidity != row->dst_uidvalidity || (taken && taken != there))
         return MH_OK;
-    int code = taken == there
-                   ? MH_EEXIST
-                   : job->tc->rename(lane->dst, there, e->target_path, &path, &native, err);
-    if (code == MH_EEXIST && taken == there) { /* the mapping has both in one place */
-        code = subscribe_late(job, lane, e->source, there, err);
+    if (taken != there) {
+        code = job->tc->rename(lane->dst, there, e->target_path, &path, &native, err);
+    } else { /* done already, or the mapping has both in one place */
+        if (is_half_done)
+            code = finish_rename(job, lane, row, there, err);
         path = mh_strdup(there->path);
         native = mh_strdup(there->native);
         if (code == MH_OK && !(path && native))

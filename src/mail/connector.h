@@ -225,9 +225,13 @@ struct mh_connector {
     int (*move)(struct mh_session *s, const uint64_t *uids, size_t n, const struct mh_folder *to,
                 mh_moved_fn *moved, void *ctx, struct mh_err *err);
     /* Renames FOLDER (with all below it) to the canonical PATH, parents made first; *PATH_OUT, *NATIVE_OUT as create().
-     * MH_EEXIST: there is one already. The subscription goes along. NULL: never. */
+     * MH_EEXIST: there is one already. The subscriptions go along. NULL: never. */
     int (*rename)(struct mh_session *s, const struct mh_folder *folder, const char *path,
                   char **path_out, char **native_out, struct mh_err *err);
+    /* FOLDER got its name from a rename() whose end nobody has seen: what that may have left under the native name
+     * FROM, of which there is no folder any more, goes along now. NULL: rename() is one step. */
+    int (*finish_rename)(struct mh_session *s, const char *from, const struct mh_folder *folder,
+                         struct mh_err *err);
     /* Waits until the server tells of a change anywhere (caps watch_all) or in the inbox, or until UNTIL_MS (mh_now_ms();
      * MH_NEVER). *CHANGED_OUT; a change between two calls is told by the next. Renews what servers let expire (RFC 9051: 29
      * minutes). Holds no slab while nothing comes. Nothing may be selected by the caller around it. NULL: never. */

@@ -47,6 +47,16 @@ static int op_rename(struct client *c, char *arg, bool subscribed, struct mh_err
     return rc;
 }
 
+/* "finish A B": A became B, by somebody who was never heard of again. */
+static int op_finish(struct client *c, char *arg, struct mh_err *err)
+{
+    char *to = strchr(arg, ' ');
+    cr_assert(to);
+    *to++ = '\0';
+    struct mh_folder folder = folder_of(to);
+    return mh_imap.finish_rename(c->session, arg, &folder, err);
+}
+
 static int op_watch(struct client *c, int64_t until_ms, struct mh_err *err)
 {
     bool changed = false;
@@ -100,6 +110,8 @@ static int more_ops(struct client *c, const char *op, char *arg, struct mh_err *
         return op_move(c, arg, err);
     if (strcmp(op, "rename") == 0 || strcmp(op, "rename+") == 0)
         return op_rename(c, arg, op[6] == '+', err);
+    if (strcmp(op, "finish") == 0)
+        return op_finish(c, arg, err);
     if (strcmp(op, "watch") == 0)
         return op_watch(c, *arg ? mh_now_ms() + (int64_t)strtoul(arg, NULL, 10) : MH_NEVER, err);
     if (strcmp(op, "watch-cancelled") == 0)
@@ -307,6 +319,18 @@ static struct dialogue renames[] = {
                                     "A5") "C: A6 SUBSCRIBE \"B/B\"\nC: A7 UNSUBSCRIBE \"A/B\"\n"
                                           "S: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
      .log = "renamed to B as B\n"},
+    {.name = "what a rename has left under the old name: its own subscription too",
+     .ops = "finish A B; finish A B",
+     .script = LOGIN("LIST-EXTENDED") "C: A3 LIST (SUBSCRIBED) \"\" \"A*\"\n"
+                                      "S: * LIST (\\Subscribed \\NonExistent) \"/\" A\n"
+                                      "S: * LIST (\\Subscribed) \"/\" AB\n"
+                                      "S: * LIST (\\Subscribed \\NonExistent) \"/\" A/C\n"
+                                      "S: A3 OK\nC: A4 SUBSCRIBE \"B\"\nC: A5 UNSUBSCRIBE \"A\"\n"
+                                      "S: A4 OK\nS: A5 OK\nC: A6 SUBSCRIBE \"B/C\"\n"
+                                      "C: A7 UNSUBSCRIBE \"A/C\"\nS: A6 OK\nS: A7 OK\n"
+                                      "C: A8 LIST (SUBSCRIBED) \"\" \"A*\"\nS: A8 NO hm\n"
+                                      "UNTIL-CLOSE\n",
+     .log = "finish: folder refused (hm)\n"},
     {.name = "the inbox stays, and no other becomes it",
      .ops = "rename inbox A; rename A INBOX",
      .script = LOGIN("") "UNTIL-CLOSE\n",

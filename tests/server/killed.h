@@ -606,19 +606,13 @@ static void on_listed(void *ctx, const char *line, const char *body, size_t len)
     lines_add(&p->folders, path);
 }
 
-/* Killed between a rename at the target and what goes with it, its old name stays subscribed: nobody has a folder of it. */
-static bool is_subscription_blurred(const char *path)
-{
-    return strcmp(path, "Work/Plans") == 0;
-}
-
 static void on_subscribed(void *ctx, const char *line, const char *body, size_t len)
 {
     struct place *p = ctx;
     (void)body;
     (void)len;
     char *path = strncmp(line, "* LSUB ", 7) == 0 ? listed_path(p, line) : NULL;
-    if (path && !is_quarantine(path) && !is_subscription_blurred(path))
+    if (path && !is_quarantine(path))
         lines_add(p->lines, mh_asprintf("subscribed %s", path));
     mh_free(path);
 }
