@@ -65,17 +65,9 @@ static struct fetch_cmd *cmd_at(struct imap_fetching *f, size_t i)
 /* The items of one command ascend. */
 static size_t find_in(const struct imap_fetching *f, const struct fetch_cmd *c, uint64_t uid)
 {
-    size_t lo = c->first;
-    size_t hi = c->end;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (f->items[mid]->uid < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    bool found = lo < c->end && f->items[lo]->uid == uid && f->states[lo] != ITEM_DONE;
-    return found ? lo : NO_ITEM;
+    size_t at = mh_lower_bound(i, c->first, c->end, f->items[i]->uid < uid);
+    bool found = at < c->end && f->items[at]->uid == uid && f->states[at] != ITEM_DONE;
+    return found ? at : NO_ITEM;
 }
 
 static size_t find_item(struct imap_fetching *f, uint64_t uid)

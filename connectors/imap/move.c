@@ -35,16 +35,7 @@ struct moving {
 /* The first of the UIDs that is not below UID. */
 static size_t find_from(const struct moving *m, uint64_t uid)
 {
-    size_t lo = 0;
-    size_t hi = m->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (m->uids[mid] < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return mh_lower_bound(i, 0, m->n, m->uids[i] < uid);
 }
 
 static int count_range(void *ctx, uint32_t lo, uint32_t hi)

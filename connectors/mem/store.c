@@ -293,23 +293,14 @@ static void note_gone(const struct mem_store *s, struct mem_folder *f, uint64_t 
 /* --- messages --------------------------------------------------------------------------------- */
 
 /* The first message with a uid of at least UID. */
-static size_t lower_bound(const struct mem_folder *f, uint64_t uid)
+static size_t first_from(const struct mem_folder *f, uint64_t uid)
 {
-    size_t lo = 0;
-    size_t hi = f->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (f->v[mid].uid < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return mh_lower_bound(i, 0, f->n, f->v[i].uid < uid);
 }
 
 struct mem_message *mem_message_find(const struct mem_folder *f, uint64_t uid)
 {
-    size_t at = lower_bound(f, uid);
+    size_t at = first_from(f, uid);
     return at < f->n && f->v[at].uid == uid ? &f->v[at] : NULL;
 }
 
@@ -390,7 +381,7 @@ static size_t take_out(struct mem_folder *f, const uint64_t *uids, size_t n,
                        struct mem_message *taken)
 {
     size_t n_taken = 0;
-    size_t kept = n ? lower_bound(f, uids[0]) : f->n;
+    size_t kept = n ? first_from(f, uids[0]) : f->n;
     size_t k = 0;
     for (size_t i = kept; i < f->n; i++) {
         while (k < n && uids[k] < f->v[i].uid)

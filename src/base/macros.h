@@ -33,6 +33,23 @@
 #define mh_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /*
+ * The first index I from FIRST to END (behind the last) for which IS_BELOW, an expression in I, does
+ * not hold; END: it holds for all. The range is sorted: those for which it holds come first.
+ */
+#define mh_lower_bound(i, first, end, is_below)                                                    \
+    __extension__({                                                                                \
+        size_t mh_lo_ = (first);                                                                   \
+        size_t mh_hi_ = (end);                                                                     \
+        while (mh_lo_ < mh_hi_) {                                                                  \
+            const size_t i = mh_lo_ + (mh_hi_ - mh_lo_) / 2;                                       \
+            const int mh_is_below_ = (is_below);                                                   \
+            mh_lo_ = mh_is_below_ ? (i) + 1 : mh_lo_;                                              \
+            mh_hi_ = mh_is_below_ ? mh_hi_ : (i);                                                  \
+        }                                                                                          \
+        mh_lo_;                                                                                    \
+    })
+
+/*
  * States a programmer error; stays on in release builds. Never for what a server, a file or a person
  * can send: those are errors with a text.
  */

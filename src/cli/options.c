@@ -302,87 +302,88 @@ static int apply_switch(struct mh_cli_options *o, enum option_id id)
     return MH_OK;
 }
 
-static int apply(struct mh_cli_options *o, const struct option_row *row, const char *value,
-                 struct mh_err *err)
+/* Where the value goes as it is; NULL: it means something else than itself. */
+static const char **text_of(struct mh_cli_options *o, enum option_id id)
+{
+    struct mh_app *app = &o->app;
+    switch (id) {
+    case OPT_TRACE:
+        return &o->trace_file;
+    case OPT_STATE:
+        return &app->state_path;
+    case OPT_PROJECT:
+        return &app->project_file;
+    case OPT_USERS:
+        return &app->users_csv;
+    case OPT_BWLIMIT:
+        return &app->bwlimit;
+    case OPT_WAVE:
+        return &app->wave;
+    case OPT_SOURCE_FILE:
+        return &app->secrets.source.file;
+    case OPT_TARGET_FILE:
+        return &app->secrets.target.file;
+    default:
+        return NULL;
+    }
+}
+
+static int apply_value(struct mh_cli_options *o, const struct option_row *row, const char *value,
+                       struct mh_err *err)
 {
     struct mh_app *app = &o->app;
     unsigned n = 0;
-    unsigned when = 0;
     int code = MH_OK;
-    if (!row->value)
-        return apply_switch(o, row->id);
-    mh_assert(value);
     switch (row->id) {
-    case OPT_TRACE:
-        o->trace_file = value;
-        break;
-    case OPT_STATE:
-        app->state_path = value;
-        break;
-    case OPT_PROJECT:
-        app->project_file = value;
-        app->project_is_given = true;
-        break;
-    case OPT_USERS:
-        app->users_csv = value;
-        break;
     case OPT_TIMEOUT:
         code = set_number(row, value, 24 * 3600, &n, err);
         app->timeout_ms = (int64_t)n * 1000;
-        break;
-    case OPT_MEMORY:
-        if (!mh_parse_size(value, &app->memory_bytes))
-            code = bad_value(row, value, err);
-        break;
-    case OPT_BWLIMIT:
-        app->bwlimit = value;
-        break;
-    case OPT_CONNECTIONS:
-        code = set_number(row, value, MH_PLAN_CONNECTIONS_MAX, &app->connections, err);
-        break;
-    case OPT_PER_MAILBOX:
-        code = set_number(row, value, MH_PLAN_PER_MAILBOX_MAX, &app->per_mailbox, err);
-        break;
-    case OPT_PILOT:
-        code = set_number(row, value, MH_MAILBOXES_MAX, &app->pilot, err);
-        break;
-    case OPT_SAMPLE:
-        code = set_percent(row, value, &app->verify.sample_ppm, err);
-        break;
-    case OPT_WAVE:
-        app->wave = value;
-        break;
+        return code;
     case OPT_POLL:
         code = set_number(row, value, 24 * 3600, &n, err);
         app->poll_ms = (int64_t)n * 1000;
-        break;
+        return code;
+    case OPT_MEMORY:
+        return mh_parse_size(value, &app->memory_bytes) ? MH_OK : bad_value(row, value, err);
+    case OPT_CONNECTIONS:
+        return set_number(row, value, MH_PLAN_CONNECTIONS_MAX, &app->connections, err);
+    case OPT_PER_MAILBOX:
+        return set_number(row, value, MH_PLAN_PER_MAILBOX_MAX, &app->per_mailbox, err);
+    case OPT_PILOT:
+        return set_number(row, value, MH_MAILBOXES_MAX, &app->pilot, err);
+    case OPT_SAMPLE:
+        return set_percent(row, value, &app->verify.sample_ppm, err);
     case OPT_UNTIL:
-        code = set_time(row, value, mh_clock_wall_s(), &app->until_wall_s, err);
-        break;
+        return set_time(row, value, mh_clock_wall_s(), &app->until_wall_s, err);
     case OPT_COLOR:
-        code = set_when(row, value, &when, err);
-        o->color = (enum mh_color)when;
-        break;
+        code = set_when(row, value, &n, err);
+        o->color = (enum mh_color)n;
+        return code;
     case OPT_COMPRESS:
-        code = set_when(row, value, &when, err);
-        app->compress = (enum mh_compress)when;
-        break;
-    case OPT_SOURCE_FILE:
-        app->secrets.source.file = value;
-        break;
-    case OPT_TARGET_FILE:
-        app->secrets.target.file = value;
-        break;
+        code = set_when(row, value, &n, err);
+        app->compress = (enum mh_compress)n;
+        return code;
     case OPT_SOURCE_COMMAND:
-        code = set_command(o, 0, value, err);
-        break;
+        return set_command(o, 0, value, err);
     case OPT_TARGET_COMMAND:
-        code = set_command(o, 1, value, err);
-        break;
+        return set_command(o, 1, value, err);
     default:
-        break;
+        return MH_OK;
     }
-    return code;
+}
+
+static int apply(struct mh_cli_options *o, const struct option_row *row, const char *value,
+                 struct mh_err *err)
+{
+    if (!row->value)
+        return apply_switch(o, row->id);
+    mh_assert(value);
+    const char **text = text_of(o, row->id);
+    if (!text)
+        return apply_value(o, row, value, err);
+    *text = value;
+    o->app.project_is_given = o->app.project_is_given || row->id == OPT_PROJECT;
+    return MH_OK;
 }
 
 static const struct option_row *find_long(const char *name, size_t len)

@@ -115,19 +115,9 @@ static int loops_start(struct mh_loops **out, struct mh_err *err)
 static const char *known_path(void *ctx, const char *source_path)
 {
     const struct mh_state_folders *known = ctx;
-    size_t lo = 0;
-    size_t hi = known->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = strcmp(known->v[mid].src_path, source_path);
-        if (c == 0)
-            return known->v[mid].dst_path;
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
+    size_t at = mh_lower_bound(i, 0, known->n, strcmp(known->v[i].src_path, source_path) < 0);
+    bool found = at < known->n && strcmp(known->v[at].src_path, source_path) == 0;
+    return found ? known->v[at].dst_path : NULL;
 }
 
 static int take_entry(struct mh_engine_map *out, const struct mh_map_entry *e)

@@ -360,17 +360,9 @@ static bool is_too_big(const struct lane *lane, uint64_t octets)
 
 static uint32_t find_todo(const struct lane *lane, const struct mh_item *item)
 {
-    size_t lo = 0;
-    size_t hi = lane->n_chunk;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (lane->chunk[mid] < item)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    mh_assert(lo < lane->n_chunk && lane->chunk[lo] == item);
-    return lane->chunk_todo[lo];
+    size_t at = mh_lower_bound(i, 0, lane->n_chunk, lane->chunk[i] < item);
+    mh_assert(at < lane->n_chunk && lane->chunk[at] == item);
+    return lane->chunk_todo[at];
 }
 
 static int sink_begin(struct mh_sink *s, const struct mh_item *item, uint64_t octets,

@@ -177,16 +177,7 @@ struct moves {
 /* The first movable of this size and date. */
 static size_t find_like(const struct job *job, uint64_t size, int64_t date)
 {
-    size_t lo = 0;
-    size_t hi = job->n_movable;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (order_likeness(size, date, &job->movable[mid]) > 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return mh_lower_bound(i, 0, job->n_movable, order_likeness(size, date, &job->movable[i]) > 0);
 }
 
 enum proof { PROOF_NAME, PROOF_DIGEST, PROOF_NONE };

@@ -448,16 +448,7 @@ static void begin_anew(struct check_folder *f)
 /* Index of the first message with a UID of at least UID. */
 static size_t first_from(const struct mh_scan *scan, uint64_t uid)
 {
-    size_t lo = 0;
-    size_t hi = scan->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (scan->items[mid].uid < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return mh_lower_bound(i, 0, scan->n, scan->items[i].uid < uid);
 }
 
 /* Finds again where everything was that was compared before. *AT_OUT: where to go on; 0 when the folder is not the one that

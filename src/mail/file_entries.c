@@ -94,23 +94,14 @@ void mh_file_entries_sort(struct mh_file_entries *l)
 }
 
 /* Where the first one with a uid of at least UID is, or would be. */
-static size_t lower_bound(const struct mh_file_entries *l, uint64_t uid)
+static size_t first_from(const struct mh_file_entries *l, uint64_t uid)
 {
-    size_t lo = 0;
-    size_t hi = l->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (l->v[mid].uid < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return mh_lower_bound(i, 0, l->n, l->v[i].uid < uid);
 }
 
 struct mh_file_entry *mh_file_entries_find(const struct mh_file_entries *l, uint64_t uid)
 {
-    size_t at = lower_bound(l, uid);
+    size_t at = first_from(l, uid);
     return at < l->n && l->v[at].uid == uid ? &l->v[at] : NULL;
 }
 
@@ -125,7 +116,7 @@ struct mh_file_stat {
 int mh_file_walk_init(struct mh_file_walk *w, const struct mh_file_entries *l, const int *box_fds,
                       uint64_t uid_from, struct mh_err *err)
 {
-    size_t at = lower_bound(l, uid_from);
+    size_t at = first_from(l, uid_from);
     *w = (struct mh_file_walk){.l = l, .box_fds = box_fds, .from = at, .to = at, .next = at};
     w->stats = mh_alloc(WALK_CHUNK * sizeof *w->stats);
     return w->stats ? 0 : mh_err_nomem(err);

@@ -76,21 +76,13 @@ void mh_folders_sort(struct mh_folders *l)
 
 struct mh_folder *mh_folders_find(const struct mh_folders *l, const char *path)
 {
-    size_t lo = 0;
-    size_t hi = l->n;
-    if (!l->is_sorted) {
-        while (lo < hi && strcmp(l->v[lo].path, path) != 0)
-            lo++;
-        return lo < hi ? &l->v[lo] : NULL;
-    }
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (path_cmp(l->v[mid].path, path) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < l->n && strcmp(l->v[lo].path, path) == 0 ? &l->v[lo] : NULL;
+    size_t at = 0;
+    if (l->is_sorted)
+        at = mh_lower_bound(i, 0, l->n, path_cmp(l->v[i].path, path) < 0);
+    else
+        while (at < l->n && strcmp(l->v[at].path, path) != 0)
+            at++;
+    return at < l->n && strcmp(l->v[at].path, path) == 0 ? &l->v[at] : NULL;
 }
 
 /* --- roles ------------------------------------------------------------------------------------ */

@@ -57,16 +57,8 @@ void mh_uids_finish(struct mh_uids *u)
 
 bool mh_uids_has(const struct mh_uids *u, uint64_t uid)
 {
-    size_t lo = 0;
-    size_t hi = u->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (u->v[mid].hi < uid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < u->n && u->v[lo].lo <= uid;
+    size_t at = mh_lower_bound(i, 0, u->n, u->v[i].hi < uid);
+    return at < u->n && u->v[at].lo <= uid;
 }
 
 uint64_t mh_uids_count(const struct mh_uids *u)
