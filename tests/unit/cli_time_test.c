@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* --until: the moment that a time of day or a date means, whatever the clocks of the zone do. */
 #include <criterion/criterion.h>
-#include <stdlib.h>
-#include <time.h>
 
 #include "base/macros.h"
 #include "cli/cli.h"
-
-/* Zones as rules, so that the test needs no zone files. */
-#define BERLIN  "CET-1CEST,M3.5.0,M10.5.0/3"
-#define NEWYORK "EST5EDT,M3.2.0,M11.1.0"
-#define INDIA   "IST-5:30"
-
-static int64_t utc(const char *s)
-{
-    struct tm tm = {0};
-    cr_assert_not_null(strptime(s, "%Y-%m-%d %H:%M:%S", &tm), "%s", s);
-    return (int64_t)timegm(&tm);
-}
+#include "zones.h"
 
 static const struct {
     const char *name, *zone;
@@ -47,9 +34,9 @@ static const struct {
     {"in the second of the two hours", BERLIN, "2026-10-25 01:10:00", "02:30",
      "2026-10-25 01:30:00"},
     {"behind both", BERLIN, "2026-10-25 01:40:00", "02:30", "2026-10-26 01:30:00"},
-    {"the other side of the sea, in spring", NEWYORK, "2026-03-08 05:00:00", "02:30",
+    {"the other side of the sea, in spring", NEW_YORK, "2026-03-08 05:00:00", "02:30",
      "2026-03-08 07:30:00"},
-    {"the other side of the sea, in autumn", NEWYORK, "2026-11-01 05:40:00", "01:30",
+    {"the other side of the sea, in autumn", NEW_YORK, "2026-11-01 05:40:00", "01:30",
      "2026-11-01 06:30:00"},
     {"a date", BERLIN, "2026-11-22 20:00:00", "2026-12-01T06:00", "2026-12-01 05:00:00"},
     {"a date in summer", BERLIN, "2026-11-22 20:00:00", "2027-07-01T06:00", "2027-07-01 04:00:00"},
@@ -71,8 +58,7 @@ Test(cli_time, until_is_when_the_clocks_show_it_next)
 {
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         int64_t got = 0;
-        cr_assert_eq(setenv("TZ", cases[i].zone, 1), 0);
-        tzset();
+        set_zone(cases[i].zone);
         bool ok = mh_cli_time(cases[i].value, utc(cases[i].now), &got);
         cr_expect_eq(ok, cases[i].want != NULL, "%s", cases[i].name);
         if (ok && cases[i].want)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* SCRAM with the examples of RFC 5802 and RFC 7677, and the other mechanisms' messages. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "connectors/imap/imap_priv.h"
@@ -9,6 +10,39 @@ static void set(struct mh_buf *b, const char *s)
 {
     mh_buf_reset(b);
     mh_buf_adds(b, s);
+}
+
+/* A login as far as the proof that the password is known. */
+struct login {
+    struct imap_scram c;
+    struct mh_buf first, final; /* what the client has said */
+    struct mh_err err;
+};
+
+/* With NONCE as the client's own and CHALLENGE as the server's answer: what becomes of the final message. */
+static int login_prove(struct login *l, bool sha256, const char *nonce, const char *challenge)
+{
+    struct mh_buf password = MH_BUF_INIT;
+    *l = (struct login){.first = MH_BUF_INIT, .final = MH_BUF_INIT};
+    set(&password, "pencil");
+    imap_scram_init(&l->c, sha256);
+    (void)snprintf(l->c.nonce, sizeof l->c.nonce, "%s", nonce);
+    cr_assert_eq(imap_scram_first(&l->c, "user", "", &l->first, &l->err), 0);
+    int rc = imap_scram_final(&l->c, challenge, strlen(challenge), &password, &l->final, &l->err);
+    mh_buf_done(&password);
+    return rc;
+}
+
+static int login_verify(struct login *l, const char *verdict)
+{
+    return imap_scram_verify(&l->c, verdict, strlen(verdict), &l->err);
+}
+
+static void login_done(struct login *l)
+{
+    imap_scram_done(&l->c);
+    mh_buf_done(&l->first);
+    mh_buf_done(&l->final);
 }
 
 static const struct {
@@ -30,29 +64,18 @@ static const struct {
 
 Test(imap_scram, vectors)
 {
-    struct mh_buf password = MH_BUF_INIT;
-    set(&password, "pencil");
     for (size_t i = 0; i < MH_ARRAY_LEN(vectors); i++) {
-        struct imap_scram c;
-        struct mh_buf out = MH_BUF_INIT;
-        struct mh_err err;
-        imap_scram_init(&c, vectors[i].sha256);
-        strcpy(c.nonce, vectors[i].nonce);
-        cr_assert_eq(imap_scram_first(&c, "user", "", &out, &err), 0);
-        cr_expect_str_eq(mh_buf_str(&out), vectors[i].first, "%s", vectors[i].name);
-        mh_buf_reset(&out);
-        cr_assert_eq(imap_scram_final(&c, vectors[i].challenge, strlen(vectors[i].challenge),
-                                      &password, &out, &err),
-                     0);
-        cr_expect_str_eq(mh_buf_str(&out), vectors[i].final, "%s", vectors[i].name);
-        cr_expect_not(c.is_verified);
-        cr_expect_eq(imap_scram_verify(&c, vectors[i].verdict, strlen(vectors[i].verdict), &err), 0,
-                     "%s", vectors[i].name);
-        cr_expect(c.is_verified);
-        imap_scram_done(&c);
-        mh_buf_done(&out);
+        const char *name = vectors[i].name;
+        struct login l;
+        cr_assert_eq(login_prove(&l, vectors[i].sha256, vectors[i].nonce, vectors[i].challenge), 0,
+                     "%s", name);
+        cr_expect_str_eq(mh_buf_str(&l.first), vectors[i].first, "%s", name);
+        cr_expect_str_eq(mh_buf_str(&l.final), vectors[i].final, "%s", name);
+        cr_expect_not(l.c.is_verified, "%s", name);
+        cr_expect_eq(login_verify(&l, vectors[i].verdict), 0, "%s", name);
+        cr_expect(l.c.is_verified, "%s", name);
+        login_done(&l);
     }
-    mh_buf_done(&password);
 }
 
 static const struct {
@@ -73,27 +96,15 @@ static const struct {
 
 Test(imap_scram, bad_challenges_are_refused)
 {
-    struct mh_buf password = MH_BUF_INIT;
-    set(&password, "pencil");
     for (size_t i = 0; i < MH_ARRAY_LEN(bad_challenges); i++) {
-        struct imap_scram c;
-        struct mh_buf out = MH_BUF_INIT;
-        struct mh_err err;
-        imap_scram_init(&c, true);
-        strcpy(c.nonce, "abc");
-        cr_assert_eq(imap_scram_first(&c, "user", "", &out, &err), 0);
-        mh_buf_reset(&out);
-        const char *challenge = bad_challenges[i].challenge;
-        cr_expect_eq(imap_scram_final(&c, challenge, strlen(challenge), &password, &out, &err),
-                     MH_EAUTH, "%s", bad_challenges[i].name);
-        cr_expect(strstr(err.text, bad_challenges[i].words), "%s: %s", bad_challenges[i].name,
-                  err.text);
-        cr_expect_not(strstr(mh_buf_str(&out), "p="), "%s: a proof was made",
-                      bad_challenges[i].name);
-        imap_scram_done(&c);
-        mh_buf_done(&out);
+        const char *name = bad_challenges[i].name;
+        struct login l;
+        cr_expect_eq(login_prove(&l, true, "abc", bad_challenges[i].challenge), MH_EAUTH, "%s",
+                     name);
+        cr_expect(strstr(l.err.text, bad_challenges[i].words), "%s: %s", name, l.err.text);
+        cr_expect_not(strstr(mh_buf_str(&l.final), "p="), "%s: a proof was made", name);
+        login_done(&l);
     }
-    mh_buf_done(&password);
 }
 
 static const char *const bad_verdicts[] = {
@@ -108,26 +119,13 @@ static const char *const bad_verdicts[] = {
 
 Test(imap_scram, the_server_must_prove_itself)
 {
-    struct mh_buf password = MH_BUF_INIT;
-    set(&password, "pencil");
     for (size_t i = 0; i < MH_ARRAY_LEN(bad_verdicts); i++) {
-        struct imap_scram c;
-        struct mh_buf out = MH_BUF_INIT;
-        struct mh_err err;
-        imap_scram_init(&c, true);
-        strcpy(c.nonce, vectors[1].nonce);
-        cr_assert_eq(imap_scram_first(&c, "user", "", &out, &err), 0);
-        mh_buf_reset(&out);
-        cr_assert_eq(imap_scram_final(&c, vectors[1].challenge, strlen(vectors[1].challenge),
-                                      &password, &out, &err),
-                     0);
-        cr_expect_eq(imap_scram_verify(&c, bad_verdicts[i], strlen(bad_verdicts[i]), &err),
-                     MH_EAUTH, "%s", bad_verdicts[i]);
-        cr_expect_not(c.is_verified, "%s", bad_verdicts[i]);
-        imap_scram_done(&c);
-        mh_buf_done(&out);
+        struct login l;
+        cr_assert_eq(login_prove(&l, true, vectors[1].nonce, vectors[1].challenge), 0);
+        cr_expect_eq(login_verify(&l, bad_verdicts[i]), MH_EAUTH, "%s", bad_verdicts[i]);
+        cr_expect_not(l.c.is_verified, "%s", bad_verdicts[i]);
+        login_done(&l);
     }
-    mh_buf_done(&password);
 }
 
 Test(imap_scram, no_proof_before_our_own)
@@ -204,6 +202,14 @@ Test(imap_sasl, first_messages)
     mh_buf_done(&secret);
 }
 
+/* For a login in which nothing but the mechanism matters. */
+static void sasl_init(struct imap_sasl *x, enum imap_mech mech, const struct mh_buf *secret)
+{
+    imap_sasl_init(x, mech);
+    x->authcid = x->authzid = x->host = "h";
+    x->secret = secret;
+}
+
 Test(imap_sasl, challenges_end)
 {
     struct mh_buf secret = MH_BUF_INIT;
@@ -216,9 +222,7 @@ Test(imap_sasl, challenges_end)
     } cases[] = {{IMAP_MECH_PLAIN, 1}, {IMAP_MECH_XOAUTH2, 2}, {IMAP_MECH_OAUTHBEARER, 2}};
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         struct imap_sasl x;
-        imap_sasl_init(&x, cases[i].mech);
-        x.authcid = x.authzid = x.host = "h";
-        x.secret = &secret;
+        sasl_init(&x, cases[i].mech, &secret);
         for (unsigned k = 0; k < cases[i].steps; k++)
             cr_expect_eq(imap_sasl_step(&x, "{}", 2, &out, &err), 0);
         cr_expect_eq(imap_sasl_step(&x, "{}", 2, &out, &err), MH_EAUTH, "%zu", i);
@@ -257,9 +261,7 @@ Test(imap_sasl, oauth_status)
     set(&secret, "t");
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         struct imap_sasl x;
-        imap_sasl_init(&x, IMAP_MECH_OAUTHBEARER);
-        x.authcid = x.authzid = x.host = "h";
-        x.secret = &secret;
+        sasl_init(&x, IMAP_MECH_OAUTHBEARER, &secret);
         cr_assert_eq(imap_sasl_step(&x, "", 0, &out, &err), 0);
         cr_assert_eq(imap_sasl_step(&x, cases[i].json, strlen(cases[i].json), &out, &err), 0);
         cr_expect_eq(out.len, 1);

@@ -1,38 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "mail/file_entries.h"
+#include "scratch.h"
 
-static char dir[] = "/tmp/mh-entries-XXXXXX";
-static int dir_fd;
-
-static void setup(void)
-{
-    cr_assert_not_null(mkdtemp(dir));
-    dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
-    cr_assert_geq(dir_fd, 0);
-}
-
-static void shell(const char *command)
-{
-    char line[4096];
-    (void)snprintf(line, sizeof line, "cd %s && %s", dir, command);
-    cr_assert_eq(system(line), 0, "%s", command);
-}
-
-static void teardown(void)
-{
-    shell("rm -rf ./*");
-    (void)close(dir_fd);
-    cr_expect_eq(rmdir(dir), 0);
-}
-
-TestSuite(mail_file_entries, .init = setup, .fini = teardown);
+TestSuite(mail_file_entries, .init = scratch_make, .fini = scratch_drop);
 
 /* Names are numbers here; "x…" is no message. */
 static uint64_t uid_of(const char *name)
@@ -71,8 +45,8 @@ Test(mail_file_entries, added_sorted_found_renamed)
 Test(mail_file_entries, only_files_are_messages)
 {
     struct mh_file_entries l = {.n = 0};
-    shell("touch 3 1 2 xyz; mkdir 4; mkfifo 5; ln -s 1 6; mkdir x");
-    cr_assert_eq(mh_file_entries_read(&l, dir_fd, 9, uid_of, NULL), 0);
+    scratch_shell("touch 3 1 2 xyz; mkdir 4; mkfifo 5; ln -s 1 6; mkdir x");
+    cr_assert_eq(mh_file_entries_read(&l, scratch_fd, 9, uid_of, NULL), 0);
     mh_file_entries_sort(&l);
     cr_expect_eq(l.n, 3u);
     cr_expect_eq(l.odd, 3u, "those with a message's name");
@@ -94,12 +68,12 @@ Test(mail_file_entries, walk)
     } cases[] = {{0, 4997}, {1, 4997}, {10, 4990}, {2049, 2951}, {5000, 1}, {5001, 0}};
     struct mh_file_entries l = {.n = 0};
     struct mh_file_walk w;
-    shell("seq 5000 | awk '{ print >$1; close($1) }'; touch -d @1000000000 1000");
-    cr_assert_eq(mh_file_entries_read(&l, dir_fd, 1, uid_of, NULL), 0);
+    scratch_shell("seq 5000 | awk '{ print >$1; close($1) }'; touch -d @1000000000 1000");
+    cr_assert_eq(mh_file_entries_read(&l, scratch_fd, 1, uid_of, NULL), 0);
     mh_file_entries_sort(&l);
     cr_assert_eq(l.n, 5000u);
-    shell("rm 2 3000; rm 4; ln -s 5 4");
-    const int fds[] = {-1, dir_fd};
+    scratch_shell("rm 2 3000; rm 4; ln -s 5 4");
+    const int fds[] = {-1, scratch_fd};
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         size_t n = 0;
         uint64_t last = 0;

@@ -1,47 +1,25 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "mail/file_index.h"
 #include "mail/file_name.h"
+#include "scratch.h"
 
-static char dir[] = "/tmp/mh-index-XXXXXX";
-static int dir_fd;
+TestSuite(mail_file_index, .init = scratch_make, .fini = scratch_drop);
 
-static void setup(void)
+static void write_index(const char *text, size_t len)
 {
-    cr_assert_not_null(mkdtemp(dir));
-    dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
-    cr_assert_geq(dir_fd, 0);
-}
-
-static void teardown(void)
-{
-    char command[64];
-    (void)close(dir_fd);
-    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
-    cr_expect_eq(system(command), 0);
-}
-
-TestSuite(mail_file_index, .init = setup, .fini = teardown);
-
-static void write_file(const char *name, const char *text, size_t len)
-{
-    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    cr_assert_eq(write(fd, text, len), (ssize_t)len);
-    (void)close(fd);
+    scratch_write("index", text, len, 0600);
 }
 
 static struct mh_file_index *load(void)
 {
     struct mh_file_index *x = NULL;
     struct mh_err err = {0};
-    cr_assert_eq(mh_file_index_load(dir_fd, "index", &x, &err), 0, "%s", err.text);
+    cr_assert_eq(mh_file_index_load(scratch_fd, "index", &x, &err), 0, "%s", err.text);
     return x;
 }
 
@@ -90,7 +68,7 @@ Test(mail_file_index, lines_round_trip)
         mh_buf_adds(&text, mh_buf_str(&line));
         mh_buf_done(&line);
     }
-    write_file("index", text.data, text.len);
+    write_index(text.data, text.len);
     struct mh_file_index *x = load();
     for (size_t i = 0; i < MH_ARRAY_LEN(line_cases); i++) {
         const struct line_case *c = &line_cases[i];
@@ -139,7 +117,7 @@ Test(mail_file_index, bad_lines_are_passed_over)
     struct mh_buf text = MH_BUF_INIT;
     for (size_t i = 0; i < MH_ARRAY_LEN(bad_lines); i++)
         mh_buf_addf(&text, "%s\ngood%zu\tS\t-\t-\t-\tk\n", bad_lines[i], i);
-    write_file("index", text.data, text.len);
+    write_index(text.data, text.len);
     struct mh_file_index *x = load();
     cr_expect_eq(mh_file_index_odd_lines(x), MH_ARRAY_LEN(bad_lines));
     cr_expect_null(find(x, "name"));
@@ -156,7 +134,7 @@ Test(mail_file_index, the_last_line_wins_and_a_torn_one_does_not)
 {
     static const char text[] =
         "a\tS\t-\t-\t-\told\na\tF\t-\t-\t-\tnew\nb\tS\t-\t-\t-\tx\nb\tT\t-\t-\t-\tto";
-    write_file("index", text, sizeof text - 1);
+    write_index(text, sizeof text - 1);
     struct mh_file_index *x = load();
     cr_expect_eq(find(x, "a")->flags, MH_FLAGGED);
     cr_expect_eq(find(x, "b")->flags, MH_SEEN);
@@ -177,7 +155,7 @@ Test(mail_file_index, missing_empty_and_any_beginning)
     static const char text[] =
         "a\tS\t2026-11-22T13:05:00+01:00\traw\t12\tone two\nb\tDFRST\t-\t-\t-\t\n";
     for (size_t len = 0; len < sizeof text; len++) {
-        write_file("index", text, len);
+        write_index(text, len);
         x = load();
         cr_expect_eq(find(x, "b") != NULL, len == sizeof text - 1);
         mh_file_index_free(x);
@@ -189,7 +167,7 @@ Test(mail_file_index, many)
     struct mh_buf text = MH_BUF_INIT;
     for (int i = 0; i < 20000; i++)
         mh_buf_addf(&text, "m%d\tS\t-\t-\t%d\tk%d\n", i, i, i % 10);
-    write_file("index", text.data, text.len);
+    write_index(text.data, text.len);
     struct mh_file_index *x = load();
     for (int i = 0; i < 20000; i++) {
         char name[16];
@@ -252,19 +230,20 @@ Test(mail_file_index, folders)
     add_folder(&l, "Other", "Other");
     add_folder(&l, "INBOX", "INBOX");
     cr_assert_eq(mh_file_folders_finish(&l, NULL, NULL), 0);
-    cr_assert_eq(mh_file_folders_load(dir_fd, &l, NULL), 0);
+    cr_assert_eq(mh_file_folders_load(scratch_fd, &l, NULL), 0);
+    cr_assert_eq(l.n, 3u);
     for (size_t i = 0; i < l.n; i++)
         cr_expect(l.v[i].attrs & MH_FOLDER_SUBSCRIBED, "no file: all of them");
     mh_folders_done(&l);
 
-    cr_assert_eq(mh_file_folders_note_role(dir_fd, "Sent", MH_ROLE_SENT, NULL), 0);
-    cr_assert_eq(mh_file_folders_note_role(dir_fd, "Other", MH_ROLE_NONE, NULL), 0);
-    cr_assert_eq(mh_file_folders_note_role(dir_fd, "Gone", MH_ROLE_TRASH, NULL), 0);
-    cr_assert_eq(mh_file_folders_note_subscribed(dir_fd, "Other", NULL), 0);
+    cr_assert_eq(mh_file_folders_note_role(scratch_fd, "Sent", MH_ROLE_SENT, NULL), 0);
+    cr_assert_eq(mh_file_folders_note_role(scratch_fd, "Other", MH_ROLE_NONE, NULL), 0);
+    cr_assert_eq(mh_file_folders_note_role(scratch_fd, "Gone", MH_ROLE_TRASH, NULL), 0);
+    cr_assert_eq(mh_file_folders_note_subscribed(scratch_fd, "Other", NULL), 0);
     add_folder(&l, "Sent", "Sent");
     add_folder(&l, "Other", "Other");
     mh_folders_sort(&l);
-    cr_assert_eq(mh_file_folders_load(dir_fd, &l, NULL), 0);
+    cr_assert_eq(mh_file_folders_load(scratch_fd, &l, NULL), 0);
     cr_expect_eq(mh_folders_find(&l, "Sent")->role, MH_ROLE_SENT);
     cr_expect_eq(mh_folders_find(&l, "Sent")->attrs, (unsigned)MH_FOLDER_ROLE_ANNOUNCED);
     cr_expect_eq(mh_folders_find(&l, "Other")->attrs, (unsigned)MH_FOLDER_SUBSCRIBED);
@@ -300,7 +279,7 @@ Test(mail_file_index, a_change_goes_to_memory_and_to_the_lines)
     struct mh_buf lines = MH_BUF_INIT;
     struct mh_file_flags add = {.add = true, .flags = MH_SEEN, .keywords = "work"};
     struct mh_file_flags take = {.flags = MH_FLAGGED, .keywords = "Own"};
-    cr_assert_eq(mh_file_index_load(dir_fd, "none yet", &x, NULL), 0);
+    cr_assert_eq(mh_file_index_load(scratch_fd, "none yet", &x, NULL), 0);
     struct mh_file_record had = {
         .uid = mh_uid_from_name("m", 1), .flags = MH_FLAGGED, .keywords = "own", .keywords_len = 3};
     cr_assert_eq(mh_file_index_change(x, "m", &had, &add, &lines, NULL), 0);

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <criterion/criterion.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "mail/file_name.h"
+#include "scratch.h"
 
 static const struct mh_file_naming plain = {.special = "", .max_bytes = 240};
 static const struct mh_file_naming strict = {
@@ -168,29 +165,21 @@ Test(mail_file_name, paths)
 
 /* --- directories ------------------------------------------------------------------------------ */
 
-static char dir[] = "/tmp/mh-names-XXXXXX";
 static int root_fd;
 
-static void shell(const char *command)
+static void open_root(void)
 {
-    char *in_dir = mh_asprintf("cd %s && { %s; }", dir, command);
-    cr_assert_eq(system(in_dir), 0, "%s", command);
-    mh_free(in_dir);
+    scratch_make();
+    cr_assert_eq(mh_file_open_root(scratch_dir, false, &root_fd, NULL), 0);
 }
 
-static void setup(void)
-{
-    cr_assert_not_null(mkdtemp(dir));
-    cr_assert_eq(mh_file_open_root(dir, false, &root_fd, NULL), 0);
-}
-
-static void teardown(void)
+static void close_root(void)
 {
     (void)close(root_fd);
-    shell("rm -rf ../$(basename $PWD)");
+    scratch_drop();
 }
 
-TestSuite(mail_file_dirs, .init = setup, .fini = teardown);
+TestSuite(mail_file_dirs, .init = open_root, .fini = close_root);
 
 static const struct {
     const char *rel;
@@ -216,12 +205,13 @@ static const struct {
 
 Test(mail_file_dirs, nothing_leads_out)
 {
-    shell("ln -s /etc link; mkdir a; ln -s /tmp a/link; touch file; ln -s nowhere dangling; rmdir "
-          "a/x "
-          "2>/dev/null; rm -f a/link; rmdir a; true");
+    scratch_shell(
+        "ln -s /etc link; mkdir a; ln -s /tmp a/link; touch file; ln -s nowhere dangling; rmdir "
+        "a/x "
+        "2>/dev/null; rm -f a/link; rmdir a; true");
     for (size_t i = 0; i < MH_ARRAY_LEN(dirs); i++) {
         if (strcmp(dirs[i].rel, "a/link/x") == 0)
-            shell("ln -s /tmp a/link");
+            scratch_shell("ln -s /tmp a/link");
         int fd = -1;
         struct mh_err err = {0};
         int rc = mh_file_open_dir(root_fd, dirs[i].rel, dirs[i].create, &fd, &err);
@@ -229,20 +219,20 @@ Test(mail_file_dirs, nothing_leads_out)
         if (rc == 0)
             (void)close(fd);
     }
-    shell("test ! -e nowhere");
+    scratch_shell("test ! -e nowhere");
 }
 
 Test(mail_file_dirs, root_is_made_with_its_parents)
 {
-    char *path = mh_asprintf("%s/x/y/z", dir);
+    char *path = mh_asprintf("%s/x/y/z", scratch_dir);
     int fd = -1;
     struct mh_err err = {0};
     cr_expect_eq(mh_file_open_root(path, false, &fd, &err), MH_EUSAGE);
     cr_expect_not_null(strstr(err.text, path));
     cr_assert_eq(mh_file_open_root(path, true, &fd, &err), 0);
     (void)close(fd);
-    shell("test $(stat -c %a x/y/z) = 700; ln -s x/y link");
-    char *link = mh_asprintf("%s/link/z", dir);
+    scratch_shell("test $(stat -c %a x/y/z) = 700; ln -s x/y link");
+    char *link = mh_asprintf("%s/link/z", scratch_dir);
     cr_assert_eq(mh_file_open_root(link, false, &fd, &err), 0, "a person's own link is followed");
     (void)close(fd);
     mh_free(path);
@@ -251,7 +241,7 @@ Test(mail_file_dirs, root_is_made_with_its_parents)
 
 Test(mail_file_dirs, opendir_follows_no_link)
 {
-    shell("mkdir d; ln -s d link; touch f");
+    scratch_shell("mkdir d; ln -s d link; touch f");
     DIR *d = mh_file_opendir(root_fd, "d");
     cr_assert_not_null(d);
     (void)closedir(d);
@@ -279,7 +269,7 @@ Test(mail_file_dirs, read_all)
 {
     struct mh_buf b = MH_BUF_INIT;
     struct mh_err err = {0};
-    shell("printf 'hello' >f; head -c 100000 /dev/zero >big; mkfifo pipe; ln -s f link");
+    scratch_shell("printf 'hello' >f; head -c 100000 /dev/zero >big; mkfifo pipe; ln -s f link");
     cr_expect_eq(mh_file_read_all(root_fd, "f", 5, &b, &err), 0);
     cr_expect_str_eq(mh_buf_str(&b), "hello");
     mh_buf_reset(&b);
@@ -299,14 +289,14 @@ Test(mail_file_dirs, append_and_replace)
     mh_buf_adds(&text, "one\n");
     cr_expect_eq(mh_file_append_text(root_fd, "f", &text, NULL), 0);
     cr_expect_eq(mh_file_append_text(root_fd, "f", &text, NULL), 0);
-    shell("printf torn >>f");
+    scratch_shell("printf torn >>f");
     cr_expect_eq(mh_file_append_text(root_fd, "f", &text, NULL), 0);
-    shell("test \"$(cat f)\" = \"$(printf 'one\\none\\ntorn\\none\\n')\"");
+    scratch_shell("test \"$(cat f)\" = \"$(printf 'one\\none\\ntorn\\none\\n')\"");
     cr_expect_eq(mh_file_replace(root_fd, "f", &text, NULL), 0);
-    shell("test \"$(cat f)\" = one && test ! -e f.tmp");
-    shell("ln -s f link; mkdir d");
+    scratch_shell("test \"$(cat f)\" = one && test ! -e f.tmp");
+    scratch_shell("ln -s f link; mkdir d");
     cr_expect_eq(mh_file_append_text(root_fd, "link", &text, NULL), MH_EFOLDER);
     cr_expect_eq(mh_file_replace(root_fd, "d", &text, NULL), MH_EFOLDER);
-    shell("test ! -e d.tmp");
+    scratch_shell("test ! -e d.tmp");
     mh_buf_done(&text);
 }

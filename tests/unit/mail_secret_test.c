@@ -2,18 +2,17 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "mail/endpoint.h"
+#include "out_of_memory.h"
+#include "scratch.h"
 
 #define DATA(s) (s), sizeof(s) - 1
 
-static char dir[] = "/tmp/mh-secret-XXXXXX";
 static char log_lines[4096];
 
 static void keep_log(void *ctx, enum mh_log_level level, const char *line)
@@ -25,28 +24,39 @@ static void keep_log(void *ctx, enum mh_log_level level, const char *line)
 
 static void setup(void)
 {
-    cr_assert_not_null(mkdtemp(dir));
+    scratch_make();
     mh_log_set_output(keep_log, NULL);
 }
 
-static void teardown(void)
-{
-    char command[64];
-    (void)snprintf(command, sizeof command, "rm -r %s", dir);
-    cr_expect_eq(system(command), 0);
-}
+TestSuite(mail_secret, .init = setup, .fini = scratch_drop);
 
-TestSuite(mail_secret, .init = setup, .fini = teardown);
-
+/* The path of the new file NAME with DATA; the caller frees it. */
 static char *write_file(const char *name, const char *data, size_t len, mode_t mode)
 {
-    char *path = mh_asprintf("%s/%s", dir, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(write(fd, data, len), (ssize_t)len);
-    cr_assert_eq(fchmod(fd, mode), 0);
-    cr_assert_eq(close(fd), 0);
-    return path;
+    scratch_write(name, data, len, mode);
+    return mh_asprintf("%s/%s", scratch_dir, name);
+}
+
+/* S gives SECRET; or it is refused (NULL), in words that have SAYS and ABOUT (NULL: anything) in them, the secret
+ * not. */
+static void expect_secret(const char *name, const struct mh_secret_source *s, const char *secret,
+                          const char *says, const char *about)
+{
+    struct mh_buf out = MH_BUF_INIT;
+    struct mh_err err = {0};
+    int rc = mh_secret_get(s, &out, &err);
+    if (secret) {
+        cr_expect_eq(rc, 0, "%s: %s", name, err.text);
+        cr_expect_str_eq(mh_buf_str(&out), secret, "%s", name);
+    } else {
+        cr_expect_eq(rc, MH_EAUTH, "%s", name);
+        cr_expect_not_null(strstr(err.text, says), "%s: %s", name, err.text);
+        cr_expect(!about || strstr(err.text, about), "%s: %s", name, err.text);
+        cr_expect_null(strstr(err.text, "hunter2"), "%s: %s", name, err.text);
+        cr_expect_eq(out.len, 0u, "%s", name);
+    }
+    mh_secret_wipe(&out);
+    cr_expect_null(out.data, "%s", name);
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -76,19 +86,7 @@ Test(mail_secret, files)
     for (size_t i = 0; i < MH_ARRAY_LEN(file_cases); i++) {
         const struct file_case *c = &file_cases[i];
         struct mh_secret_source s = {.file = write_file("pw", c->data, c->len, 0600)};
-        struct mh_buf out = MH_BUF_INIT;
-        struct mh_err err = {0};
-        int rc = mh_secret_get(&s, &out, &err);
-        if (c->secret) {
-            cr_expect_eq(rc, 0, "%s: %s", c->name, err.text);
-            cr_expect_str_eq(mh_buf_str(&out), c->secret, "%s", c->name);
-        } else {
-            cr_expect_eq(rc, MH_EAUTH, "%s", c->name);
-            cr_expect_not_null(strstr(err.text, c->says), "%s: %s", c->name, err.text);
-            cr_expect_not_null(strstr(err.text, s.file), "%s: %s", c->name, err.text);
-        }
-        mh_secret_wipe(&out);
-        cr_expect_null(out.data);
+        expect_secret(c->name, &s, c->secret, c->says, s.file);
         mh_free(s.file);
     }
     cr_expect_str_eq(log_lines, "");
@@ -120,20 +118,16 @@ Test(mail_secret, unreadable_files)
     char *big = mh_zalloc(MH_SECRET_MAX_BYTES + 1);
     memset(big, 'x', MH_SECRET_MAX_BYTES + 1);
     char *big_file = write_file("big", big, MH_SECRET_MAX_BYTES + 1, 0600);
-    char *missing = mh_asprintf("%s/missing", dir);
+    char *missing = mh_asprintf("%s/missing", scratch_dir);
     const struct {
         char *file;
         const char *says;
-    } cases[] = {
-        {missing, "No such file"}, {dir, "Is a directory"}, {big_file, "that is no password"}};
+    } cases[] = {{missing, "No such file"},
+                 {scratch_dir, "Is a directory"},
+                 {big_file, "that is no password"}};
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         struct mh_secret_source s = {.file = cases[i].file};
-        struct mh_buf out = MH_BUF_INIT;
-        struct mh_err err = {0};
-        cr_expect_eq(mh_secret_get(&s, &out, &err), MH_EAUTH, "%s", cases[i].file);
-        cr_expect_not_null(strstr(err.text, cases[i].says), "%s", err.text);
-        cr_expect_eq(out.len, 0u);
-        mh_secret_wipe(&out);
+        expect_secret(cases[i].file, &s, NULL, cases[i].says, NULL);
     }
     mh_free(big);
     mh_free(big_file);
@@ -171,19 +165,7 @@ Test(mail_secret, commands, .timeout = 60)
         for (size_t j = 0; c->argv[j]; j++)
             argv[j] = (char *)(uintptr_t)c->argv[j];
         struct mh_secret_source s = {.command = argv};
-        struct mh_buf out = MH_BUF_INIT;
-        struct mh_err err = {0};
-        int rc = mh_secret_get(&s, &out, &err);
-        if (c->secret) {
-            cr_expect_eq(rc, 0, "%s: %s", c->name, err.text);
-            cr_expect_str_eq(mh_buf_str(&out), c->secret, "%s", c->name);
-        } else {
-            cr_expect_eq(rc, MH_EAUTH, "%s", c->name);
-            cr_expect_not_null(strstr(err.text, c->says), "%s: %s", c->name, err.text);
-            cr_expect_null(strstr(err.text, "hunter2"), "%s", err.text);
-            cr_expect_eq(out.len, 0u, "%s", c->name);
-        }
-        mh_secret_wipe(&out);
+        expect_secret(c->name, &s, c->secret, c->says, NULL);
     }
 }
 
@@ -202,6 +184,7 @@ Test(mail_secret, commands_inherit_and_leave_nothing)
         cr_expect_eq(mh_secret_get(&s, &out, NULL), 0);
     char own[16];
     (void)snprintf(own, sizeof own, " %d ", kept);
+    cr_expect(mh_str_starts(mh_buf_str(&out), "0 1 "), "%s", mh_buf_str(&out));
     cr_expect_null(strstr(mh_buf_str(&out), own), "%s", mh_buf_str(&out));
     (void)close(kept);
     int now_free = dup(0);
@@ -240,13 +223,13 @@ Test(mail_secret, out_of_memory_is_an_error)
 {
     static const char *const argv[] = {"echo", "x", NULL};
     struct mh_secret_source s = {.command = (char **)(uintptr_t)argv};
-    for (uint64_t nth = 1; nth < 6; nth++) {
+    for (struct oom o = {0}; oom_next(&o);) {
         struct mh_buf out = MH_BUF_INIT;
         struct mh_err err = {0};
-        mh_mem_fail_nth(nth);
+        oom_begin(&o);
         int rc = mh_secret_get(&s, &out, &err);
-        mh_mem_fail_nth(0);
-        cr_expect(rc == 0 || rc == MH_ERUN, "%s", err.text);
+        oom_end(&o);
+        cr_expect_eq(rc, o.was_reached ? MH_ERUN : 0, "allocation %u: %s", o.nth, err.text);
         mh_secret_wipe(&out);
     }
 }

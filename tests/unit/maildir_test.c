@@ -3,13 +3,13 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "connectors/maildir/maildir_priv.h"
+#include "scratch.h"
 
 /* --- folders ---------------------------------------------------------------------------------- */
 
@@ -187,31 +187,11 @@ Test(maildir, message_names_with_new_flags)
 
 /* --- keywords --------------------------------------------------------------------------------- */
 
-static char dir[] = "/tmp/mh-maildir-XXXXXX";
-static int dir_fd;
-
-static void setup(void)
-{
-    cr_assert_not_null(mkdtemp(dir));
-    dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
-    cr_assert_geq(dir_fd, 0);
-}
-
-static void teardown(void)
-{
-    char command[64];
-    (void)close(dir_fd);
-    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
-    cr_expect_eq(system(command), 0);
-}
-
-TestSuite(maildir_keywords, .init = setup, .fini = teardown);
+TestSuite(maildir_keywords, .init = scratch_make, .fini = scratch_drop);
 
 static void write_file(const char *name, const char *text)
 {
-    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    (void)close(fd);
+    scratch_write(name, text, strlen(text), 0600);
 }
 
 /* Into K what the file says once it is TEXT; NULL leaves it as it is, or missing. */
@@ -219,7 +199,7 @@ static void load(struct maildir_keywords *k, const char *text)
 {
     if (text)
         write_file("dovecot-keywords", text);
-    cr_assert_eq(maildir_keywords_load(dir_fd, k, NULL), 0);
+    cr_assert_eq(maildir_keywords_load(scratch_fd, k, NULL), 0);
 }
 
 /* What giving letters to lists of keywords came to. */
@@ -325,13 +305,13 @@ Test(maildir_keywords, save_merges)
     load(&k, NULL);
     give(&k, "ours", &g);
     write_file("dovecot-keywords", "0 theirs\n");
-    cr_assert_eq(maildir_keywords_save(dir_fd, &k, &changed, NULL), 0);
+    cr_assert_eq(maildir_keywords_save(scratch_fd, &k, &changed, NULL), 0);
     cr_expect(changed, "our letter means something else now");
     load(&again, NULL);
     cr_expect_str_eq(again.names[0], "theirs");
     cr_expect_str_eq(again.names[1], "ours");
     cr_expect_str_eq(k.names[1], "ours");
-    cr_expect_eq(faccessat(dir_fd, "dovecot-keywords.lock", F_OK, 0), -1, "the lock is gone");
+    cr_expect_eq(faccessat(scratch_fd, "dovecot-keywords.lock", F_OK, 0), -1, "the lock is gone");
     maildir_keywords_done(&again);
     maildir_keywords_done(&k);
 }
@@ -341,13 +321,13 @@ Test(maildir_keywords, a_stale_lock_is_broken_and_a_fresh_one_respected)
     struct maildir_keywords k;
     struct mh_err err = {0};
     bool changed = false;
-    cr_assert_eq(maildir_keywords_load(dir_fd, &k, NULL), 0);
+    cr_assert_eq(maildir_keywords_load(scratch_fd, &k, NULL), 0);
     write_file("dovecot-keywords.lock", "");
     struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-    cr_assert_eq(utimensat(dir_fd, "dovecot-keywords.lock", old, 0), 0);
-    cr_expect_eq(maildir_keywords_save(dir_fd, &k, &changed, &err), 0, "%s", err.text);
+    cr_assert_eq(utimensat(scratch_fd, "dovecot-keywords.lock", old, 0), 0);
+    cr_expect_eq(maildir_keywords_save(scratch_fd, &k, &changed, &err), 0, "%s", err.text);
     write_file("dovecot-keywords.lock", "");
-    cr_expect_eq(maildir_keywords_save(dir_fd, &k, &changed, &err), MH_EFOLDER);
+    cr_expect_eq(maildir_keywords_save(scratch_fd, &k, &changed, &err), MH_EFOLDER);
     cr_expect_not_null(strstr(err.text, "held by another program"));
     maildir_keywords_done(&k);
 }

@@ -11,26 +11,6 @@
 
 #include "net/conn_priv.h"
 
-static void spawn(struct world *w, void (*fn)(void *), struct mh_task **out)
-{
-    struct mh_err err;
-    cr_assert_eq(mh_task_spawn(mh_loop_sched(w->loop), "second", fn, w, out, &err), MH_OK);
-}
-
-static uint64_t slabs_in_use(const struct world *w)
-{
-    struct mh_pool_stats stats;
-    mh_pool_stats(w->pool, &stats);
-    return stats.in_use_bytes / MH_SLAB_BYTES;
-}
-
-static uint64_t slabs_peak(const struct world *w)
-{
-    struct mh_pool_stats stats;
-    mh_pool_stats(w->pool, &stats);
-    return stats.peak_bytes / MH_SLAB_BYTES;
-}
-
 /* --- bytes ----------------------------------------------------------------------------------- */
 
 static void serve_echo(struct peer *p, int fd)
@@ -66,8 +46,7 @@ static void echo_main(void *arg)
 
 Test(conn, echo)
 {
-    struct world w = {0};
-    world_run(&w, serve_echo, echo_main);
+    world_run_plain(serve_echo, echo_main);
 }
 
 static const char dialogue[] =
@@ -100,8 +79,7 @@ static void bytes_main(void *arg)
 
 Test(conn, one_byte_at_a_time)
 {
-    struct world w = {0};
-    world_run(&w, serve_bytes, bytes_main);
+    world_run_plain(serve_bytes, bytes_main);
 }
 
 enum { SLICES_HELD = 40 };
@@ -139,8 +117,7 @@ static void held_main(void *arg)
 
 Test(conn, slices_that_are_held_keep_their_bytes)
 {
-    struct world w = {0};
-    world_run(&w, serve_spaced, held_main);
+    world_run_plain(serve_spaced, held_main);
 }
 
 static void serve_pattern_both_ways(struct peer *p, int fd)
@@ -159,22 +136,12 @@ static void serve_pattern_both_ways(struct peer *p, int fd)
     (void)close(fd);
 }
 
-static void big_writer(void *arg)
-{
-    struct world *w = arg;
-    struct mh_err err;
-    must(write_pattern(w->conn, w->pool, *(uint64_t *)w->peer.arg, &err), &err);
-}
-
 static void big_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_task *writer = NULL;
     (void)world_open(w);
-    spawn(w, big_writer, &writer);
-    must_read_pattern(w->conn, *(uint64_t *)w->peer.arg);
+    must_exchange_pattern(w, *(uint64_t *)w->peer.arg);
     must_end(w->conn, MH_ERETRY, "closed");
-    mh_task_join(writer);
     mh_conn_close(w->conn);
 }
 
@@ -204,8 +171,7 @@ static void unread_main(void *arg)
 
 Test(conn, what_was_read_too_far_can_be_given_back)
 {
-    struct world w = {0};
-    world_run(&w, serve_echo, unread_main);
+    world_run_plain(serve_echo, unread_main);
 }
 
 /* --- ends ------------------------------------------------------------------------------------ */
@@ -234,8 +200,7 @@ static void bye_main(void *arg)
 
 Test(conn, what_came_before_the_end_is_read)
 {
-    struct world w = {0};
-    world_run(&w, serve_bye, bye_main);
+    world_run_plain(serve_bye, bye_main);
 }
 
 static void serve_reset(struct peer *p, int fd)
@@ -243,6 +208,18 @@ static void serve_reset(struct peer *p, int fd)
     (void)p;
     peer_expect(fd, "x");
     peer_reset(fd);
+}
+
+/* Writes TEXT and waits until it has left, at the most so often; what the first failure was. */
+static int write_until_refused(struct mh_conn *c, const char *text, int most, struct mh_err *err)
+{
+    int rc = MH_OK;
+    for (int i = 0; i < most && rc == MH_OK; i++) {
+        rc = mh_conn_write_text(c, text, strlen(text), err);
+        if (rc == MH_OK)
+            rc = mh_conn_drain(c, err);
+    }
+    return rc;
 }
 
 static void reset_main(void *arg)
@@ -253,13 +230,7 @@ static void reset_main(void *arg)
     (void)signal(SIGPIPE, SIG_DFL); /* would end the test */
     must_write(c, "x");
     must_end(c, MH_ERETRY, "receiving failed: Connection reset by peer");
-    int rc = MH_OK;
-    for (int i = 0; i < 10 && rc == MH_OK; i++) {
-        rc = mh_conn_write_text(c, "y", 1, &err);
-        if (rc == MH_OK)
-            rc = mh_conn_drain(c, &err);
-    }
-    cr_assert_eq(rc, MH_ERETRY);
+    cr_assert_eq(write_until_refused(c, "y", 10, &err), MH_ERETRY);
     cr_assert_str_eq(err.text, "sending failed: Broken pipe");
     cr_assert_eq(mh_conn_write_text(c, "y", 1, &err), MH_ERETRY, "and stays so");
     cr_assert_eq(mh_conn_drain(c, &err), MH_ERETRY);
@@ -269,8 +240,7 @@ static void reset_main(void *arg)
 
 Test(conn, a_reset_is_an_error_and_no_signal)
 {
-    struct world w = {0};
-    world_run(&w, serve_reset, reset_main);
+    world_run_plain(serve_reset, reset_main);
 }
 
 /* The server says why, closes, and resets because of what we go on sending. */
@@ -288,13 +258,7 @@ static void overquota_main(void *arg)
     struct mh_err err;
     while (!atomic_load(&w->peer.progress))
         mh_yield();
-    int rc = MH_OK;
-    for (int i = 0; i < 1000 && rc == MH_OK; i++) {
-        rc = mh_conn_write_text(c, "data", 4, &err);
-        if (rc == MH_OK)
-            rc = mh_conn_drain(c, &err);
-    }
-    cr_assert_eq(rc, MH_ERETRY);
+    cr_assert_eq(write_until_refused(c, "data", 1000, &err), MH_ERETRY);
     must_read(c, "* BYE over quota\r\n");
     struct mh_slice slice;
     cr_assert_eq(mh_conn_read(c, &slice, &err), MH_ERETRY);
@@ -303,8 +267,7 @@ static void overquota_main(void *arg)
 
 Test(conn, the_reason_is_read_after_a_failed_write)
 {
-    struct world w = {0};
-    world_run(&w, serve_overquota, overquota_main);
+    world_run_plain(serve_overquota, overquota_main);
 }
 
 /* --- deadlines ------------------------------------------------------------------------------- */
@@ -313,8 +276,7 @@ Test(conn, the_reason_is_read_after_a_failed_write)
 static void serve_silence(struct peer *p, int fd)
 {
     (void)p;
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void deadline_main(void *arg)
@@ -330,8 +292,7 @@ static void deadline_main(void *arg)
 
 Test(conn, a_read_that_brings_nothing_ends)
 {
-    struct world w = {0};
-    world_run(&w, serve_silence, deadline_main);
+    world_run_plain(serve_silence, deadline_main);
 }
 
 static void until_main(void *arg)
@@ -354,8 +315,7 @@ static void until_main(void *arg)
 
 Test(conn, a_deadline_of_the_callers_leaves_it_usable)
 {
-    struct world w = {0};
-    world_run(&w, serve_echo, until_main);
+    world_run_plain(serve_echo, until_main);
 }
 
 /* Reads nothing until told, then everything. */
@@ -464,25 +424,36 @@ static void parked_drainer(void *arg)
     o->drain_rc = mh_conn_drain(o->w.conn, &o->drain_err);
 }
 
+/* A reader, a writer and one that waits for the queue to leave: each comes to its rest. */
+static void park_three(struct outcome *o, struct mh_task *tasks[3])
+{
+    (void)world_open(&o->w);
+    tasks[0] = world_spawn(&o->w, parked_reader, o);
+    tasks[1] = world_spawn(&o->w, parked_writer, o);
+    while (mh_conn_queued_bytes(o->w.conn) < MH_CONN_OUTQ_BYTES - MH_SLAB_BYTES)
+        mh_yield();
+    tasks[2] = world_spawn(&o->w, parked_drainer, o);
+    for (int i = 0; i < 5; i++)
+        mh_yield();
+}
+
+static void join_three(const struct outcome *o, struct mh_task *tasks[3], int rc)
+{
+    for (int i = 0; i < 3; i++)
+        mh_task_join(tasks[i]);
+    cr_assert_eq(o->read_rc, rc);
+    cr_assert_eq(o->write_rc, rc);
+    cr_assert_eq(o->drain_rc, rc);
+}
+
 static void close_main(void *arg)
 {
     struct outcome *o = arg;
     struct mh_task *tasks[3];
     o->w.cfg.timeout_ms = 0; /* no deadline frees them */
-    (void)world_open(&o->w);
-    spawn(&o->w, parked_reader, &tasks[0]);
-    spawn(&o->w, parked_writer, &tasks[1]);
-    while (mh_conn_queued_bytes(o->w.conn) < MH_CONN_OUTQ_BYTES - MH_SLAB_BYTES)
-        mh_yield();
-    spawn(&o->w, parked_drainer, &tasks[2]);
-    for (int i = 0; i < 5; i++)
-        mh_yield();
+    park_three(o, tasks);
     mh_conn_close(o->w.conn);
-    for (int i = 0; i < 3; i++)
-        mh_task_join(tasks[i]);
-    cr_assert_eq(o->read_rc, MH_ERETRY);
-    cr_assert_eq(o->write_rc, MH_ERETRY);
-    cr_assert_eq(o->drain_rc, MH_ERETRY);
+    join_three(o, tasks, MH_ERETRY);
     cr_assert(strstr(o->read_err.text, "closed on this side"), "%s", o->read_err.text);
     cr_assert(strstr(o->write_err.text, "closed on this side"), "%s", o->write_err.text);
     cr_assert(strstr(o->drain_err.text, "closed on this side"), "%s", o->drain_err.text);
@@ -500,21 +471,10 @@ static void cancel_main(void *arg)
     struct outcome *o = arg;
     struct mh_task *tasks[3];
     struct mh_err err;
-    (void)world_open(&o->w);
-    spawn(&o->w, parked_reader, &tasks[0]);
-    spawn(&o->w, parked_writer, &tasks[1]);
-    while (mh_conn_queued_bytes(o->w.conn) < MH_CONN_OUTQ_BYTES - MH_SLAB_BYTES)
-        mh_yield();
-    spawn(&o->w, parked_drainer, &tasks[2]);
-    for (int i = 0; i < 5; i++)
-        mh_yield();
+    park_three(o, tasks);
     for (int i = 0; i < 3; i++)
         mh_task_cancel(tasks[i]);
-    for (int i = 0; i < 3; i++)
-        mh_task_join(tasks[i]);
-    cr_assert_eq(o->read_rc, MH_ECANCEL);
-    cr_assert_eq(o->write_rc, MH_ECANCEL);
-    cr_assert_eq(o->drain_rc, MH_ECANCEL);
+    join_three(o, tasks, MH_ECANCEL);
     /* The connection itself is unharmed. */
     atomic_store(&o->w.peer.go, 1);
     must(mh_conn_drain(o->w.conn, &err), &err);
@@ -538,9 +498,8 @@ static void cancelled_reader(void *arg)
 static void cancelled_before_main(void *arg)
 {
     struct outcome *o = arg;
-    struct mh_task *t = NULL;
     (void)world_open(&o->w);
-    spawn(&o->w, cancelled_reader, &t);
+    struct mh_task *t = world_spawn(&o->w, cancelled_reader, o);
     mh_yield();
     must_write(o->w.conn, "data that is there");
     must_read(o->w.conn, "d");
@@ -554,8 +513,7 @@ static void serve_d(struct peer *p, int fd)
 {
     (void)p;
     peer_sends(fd, "d");
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 Test(conn, a_cancelled_task_reads_no_more)
@@ -564,23 +522,38 @@ Test(conn, a_cancelled_task_reads_no_more)
     world_run(&o.w, serve_d, cancelled_before_main);
 }
 
+/* Every slab that is free: nobody else gets one meanwhile. */
+struct hoard {
+    struct mh_slab *slabs[POOL_BYTES / MH_SLAB_BYTES + 1];
+    size_t n;
+};
+
+static void hoard_take(struct hoard *h, struct mh_pool *pool)
+{
+    h->n = 0;
+    while ((h->slabs[h->n] = mh_slab_get(pool)) != NULL)
+        h->n++;
+}
+
+static void hoard_give(struct hoard *h, size_t n)
+{
+    for (; n > 0 && h->n > 0; n--)
+        mh_slab_unref(h->slabs[--h->n]);
+}
+
 static void starved_main(void *arg)
 {
     struct outcome *o = arg;
-    struct mh_task *reader = NULL;
-    struct mh_slab *all[POOL_BYTES / MH_SLAB_BYTES + 1];
-    size_t n = 0;
+    struct hoard all;
     (void)world_open(&o->w);
-    while ((all[n] = mh_slab_get(o->w.pool)) != NULL)
-        n++;
-    spawn(&o->w, parked_reader, &reader);
+    hoard_take(&all, o->w.pool);
+    struct mh_task *reader = world_spawn(&o->w, parked_reader, o);
     while (!o->w.conn->sock.readable)
         mh_yield();
     mh_yield();
     mh_conn_close(o->w.conn); /* while the reader waits for a slab */
     mh_yield();
-    while (n > 0)
-        mh_slab_unref(all[--n]);
+    hoard_give(&all, SIZE_MAX);
     mh_task_join(reader);
     cr_assert_eq(o->read_rc, MH_ERETRY);
     cr_assert(strstr(o->read_err.text, "closed on this side"), "%s", o->read_err.text);
@@ -595,27 +568,23 @@ Test(conn, closing_while_a_task_waits_for_memory)
 static void wait_for_slab_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_slab *all[POOL_BYTES / MH_SLAB_BYTES + 1];
-    size_t n = 0;
+    struct hoard all;
     struct mh_conn *c = world_open(w);
     struct mh_slice slice;
     struct mh_err err;
-    while ((all[n] = mh_slab_get(w->pool)) != NULL)
-        n++;
-    mh_slab_unref(all[--n]);
+    hoard_take(&all, w->pool);
+    hoard_give(&all, 1);
     must_write(c, "text needs a slab");
     must(mh_conn_drain(c, &err), &err);
     must(mh_conn_read(c, &slice, &err), &err); /* the text's slab is back: it is read into */
     mh_slice_drop(&slice);
-    while (n > 0)
-        mh_slab_unref(all[--n]);
+    hoard_give(&all, SIZE_MAX);
     mh_conn_close(c);
 }
 
 Test(conn, one_slab_is_enough_to_ask_and_be_answered)
 {
-    struct world w = {0};
-    world_run(&w, serve_echo, wait_for_slab_main);
+    world_run_plain(serve_echo, wait_for_slab_main);
 }
 
 /* --- framing and secrets --------------------------------------------------------------------- */
@@ -625,8 +594,7 @@ static void serve_collect(struct peer *p, int fd)
     const char *expected = p->arg;
     peer_expect(fd, expected);
     peer_sends(fd, "OK");
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void mixed_main(void *arg)
@@ -709,15 +677,12 @@ static const char secret[] = "correct horse battery staple";
 /* True when some slab of the pool holds the secret. */
 static bool pool_holds_secret(struct mh_pool *pool)
 {
-    struct mh_slab *all[POOL_BYTES / MH_SLAB_BYTES + 1];
-    size_t n = 0;
+    struct hoard all;
     bool found = false;
-    while ((all[n] = mh_slab_get(pool)) != NULL) {
-        found |= memmem(all[n]->data, MH_SLAB_BYTES, secret, sizeof secret - 1) != NULL;
-        n++;
-    }
-    while (n > 0)
-        mh_slab_unref(all[--n]);
+    hoard_take(&all, pool);
+    for (size_t i = 0; i < all.n; i++)
+        found |= memmem(all.slabs[i]->data, MH_SLAB_BYTES, secret, sizeof secret - 1) != NULL;
+    hoard_give(&all, SIZE_MAX);
     return found;
 }
 
@@ -785,17 +750,15 @@ static void no_malloc_main(void *arg)
 
 Test(conn, no_allocation_once_warm)
 {
-    struct world w = {0};
-    world_run(&w, serve_echo, no_malloc_main);
+    world_run_plain(serve_echo, no_malloc_main);
 }
 
 static void idle_main(void *arg)
 {
     struct outcome *o = arg;
-    struct mh_task *reader = NULL;
     struct mh_conn *c = world_open(&o->w);
     must_read(c, "d");
-    spawn(&o->w, parked_reader, &reader);
+    struct mh_task *reader = world_spawn(&o->w, parked_reader, o);
     mh_yield();
     mh_yield();
     cr_assert_eq(slabs_in_use(&o->w), 0, "a reader that waits holds no slab");
@@ -815,17 +778,13 @@ static void unattended_main(void *arg)
     struct world *w = arg;
     struct mh_conn *c = world_open(w);
     must_read(c, "d");
-    int64_t give_up = mh_now_ms() + 20000;
-    while (slabs_in_use(w) > 0 && mh_now_ms() < give_up)
-        cr_assert_eq(mh_sleep_until(mh_now_ms() + 20), MH_OK);
-    cr_assert_eq(slabs_in_use(w), 0, "a connection that nobody reads gives its slab back");
+    must_hold_no_slab(w);
     mh_conn_close(c);
 }
 
 Test(conn, a_connection_at_rest_pins_no_slab)
 {
-    struct world w = {0};
-    world_run(&w, serve_d, unattended_main);
+    world_run_plain(serve_d, unattended_main);
 }
 
 enum { CROWD = 500 };
@@ -839,8 +798,7 @@ static void serve_crowd(struct peer *p, int fd)
     if (p->served + 1 < CROWD)
         return;
     for (int i = 0; i < CROWD; i++) {
-        (void)peer_drain(crowd_fds[i]);
-        (void)close(crowd_fds[i]);
+        peer_end(crowd_fds[i]);
     }
 }
 
@@ -852,10 +810,7 @@ static void crowd_main(void *arg)
         conns[i] = world_open(w);
         must_read(conns[i], "* OK hello\r\n");
     }
-    int64_t give_up = mh_now_ms() + 20000;
-    while (slabs_in_use(w) > 0 && mh_now_ms() < give_up)
-        cr_assert_eq(mh_sleep_until(mh_now_ms() + 20), MH_OK);
-    cr_assert_eq(slabs_in_use(w), 0);
+    must_hold_no_slab(w);
     for (int i = 0; i < CROWD; i++)
         mh_conn_close(conns[i]);
 }
@@ -935,16 +890,13 @@ static void limits_run(struct limits *l, const char *rate, unsigned which,
 static void limits_main(void *arg)
 {
     struct limits *l = arg;
-    struct mh_task *writer = NULL;
     struct mh_err err;
     l->w.cfg.is_source = l->is_source;
     l->w.cfg.timeout_ms =
         300; /* below the time it takes: our own limit is not the peer's silence */
     (void)world_open(&l->w);
     int64_t start = mh_now_ms();
-    spawn(&l->w, big_writer, &writer);
-    must_read_pattern(l->w.conn, LIMITED_BYTES);
-    mh_task_join(writer);
+    must_exchange_pattern(&l->w, LIMITED_BYTES);
     must(mh_conn_drain(l->w.conn, &err), &err);
     l->took_ms = mh_now_ms() - start;
     mh_conn_close(l->w.conn);
@@ -995,9 +947,8 @@ static void tiny_writer(void *arg)
 static void tiny_main(void *arg)
 {
     struct limits *l = arg;
-    struct mh_task *writer = NULL;
     (void)world_open(&l->w);
-    spawn(&l->w, tiny_writer, &writer);
+    struct mh_task *writer = world_spawn(&l->w, tiny_writer, l);
     size_t before = SIZE_MAX;
     while (l->slices != before) {
         before = l->slices;
@@ -1012,11 +963,11 @@ static void tiny_main(void *arg)
 static void throttled_end_main(void *arg)
 {
     struct limits *l = arg;
-    struct mh_task *writer = NULL;
+    struct pattern_out out = {&l->w, *(uint64_t *)l->w.peer.arg};
     struct mh_err err;
     struct mh_slice slice;
     (void)world_open(&l->w);
-    spawn(&l->w, big_writer, &writer);
+    struct mh_task *writer = world_spawn(&l->w, pattern_out_main, &out);
     while (mh_conn_queued_bytes(l->w.conn) == 0)
         mh_yield();
     mh_task_cancel(writer);
@@ -1049,8 +1000,7 @@ static void serve_plenty(struct peer *p, int fd)
     static const char plenty[8192];
     (void)p;
     peer_check(peer_send(fd, plenty, sizeof plenty));
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 Test(conn, a_read_that_the_limit_holds_says_so)

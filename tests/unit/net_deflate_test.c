@@ -49,10 +49,22 @@ static void codec_init(struct codec *c, struct pipe_end end, int level)
     peer_check(deflateInit2(&c->out, level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) == Z_OK);
 }
 
+/* The whole connection FD is compressed. */
+static void codec_open(struct codec *c, int fd)
+{
+    codec_init(c, (struct pipe_end){fd, NULL}, 6);
+}
+
 static void codec_done(struct codec *c)
 {
     (void)inflateEnd(&c->in);
     (void)deflateEnd(&c->out);
+}
+
+static void codec_close(struct codec *c)
+{
+    codec_done(c);
+    (void)close(c->end.fd);
 }
 
 /* 0 at the end. */
@@ -106,43 +118,32 @@ static void serve_echo(struct peer *p, int fd)
         codec_send(&c, buf, n, Z_SYNC_FLUSH);
     if (p->arg)
         *(uint64_t *)p->arg = c.raw_in;
-    codec_done(&c);
     SSL_free(ssl);
-    (void)close(fd);
+    codec_close(&c);
 }
 
 #define BIG_BYTES 6000001u
 
-static void big_writer(void *arg)
+static struct mh_conn *open_deflated(struct world *w)
 {
-    struct world *w = arg;
     struct mh_err err;
-    must(write_pattern(w->conn, w->pool, BIG_BYTES, &err), &err);
+    must(mh_conn_start_deflate(world_open(w), &err), &err);
+    return w->conn;
 }
 
 static void big_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_task *writer = NULL;
-    struct mh_err err;
     w->cfg.tls = w->peer.ctx != NULL;
     w->cfg.pin = w->arg;
-    struct mh_conn *c = world_open(w);
-    must(mh_conn_start_deflate(c, &err), &err);
-    uint64_t copied = mh_slab_copied_bytes();
-    must(mh_task_spawn(mh_loop_sched(w->loop), "writer", big_writer, w, &writer, &err), &err);
-    must_read_pattern(c, BIG_BYTES);
-    mh_task_join(writer);
-    cr_assert_eq(mh_conn_info(c)->bytes_in, BIG_BYTES);
-    cr_assert_eq(mh_conn_info(c)->bytes_out, BIG_BYTES);
-    cr_assert_eq(mh_slab_copied_bytes(), copied);
+    struct mh_conn *c = open_deflated(w);
+    must_echo_pattern(w, BIG_BYTES);
     mh_conn_close(c);
 }
 
 Test(deflate, megabytes_both_ways)
 {
-    struct world w = {0};
-    world_run(&w, serve_echo, big_main);
+    world_run_plain(serve_echo, big_main);
 }
 
 Test(deflate, megabytes_both_ways_inside_tls)
@@ -163,10 +164,8 @@ Test(deflate, megabytes_both_ways_inside_tls)
 static void text_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_err err;
     uint64_t calls = 0;
-    struct mh_conn *c = world_open(w);
-    must(mh_conn_start_deflate(c, &err), &err);
+    struct mh_conn *c = open_deflated(w);
     for (int i = 0; i < 1000; i++) {
         must_write(c, "a1 UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)\r\n");
         must_read(c, "a1 UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)\r\n");
@@ -202,8 +201,7 @@ static void serve_raw(struct peer *p, int fd)
     for (size_t i = 0; i + 4 <= n; i++)
         flushes += memcmp(raw + i, marker, 4) == 0;
     atomic_store(&p->progress, flushes);
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void flushes_main(void *arg)
@@ -212,8 +210,7 @@ static void flushes_main(void *arg)
     struct mh_err err;
     struct mh_slab *slab = mh_slab_get(w->pool);
     memset(slab->data, 'm', 100);
-    struct mh_conn *c = world_open(w);
-    must(mh_conn_start_deflate(c, &err), &err);
+    struct mh_conn *c = open_deflated(w);
     for (int i = 0; i < 50; i++) {
         must_write(c, "a1 APPEND x {100+}\r\n");
         must(mh_conn_write_take(c, mh_slice_of(slab, 0, 100), &err), &err);
@@ -238,23 +235,20 @@ static const char greeting[] =
 static void serve_pieces(struct peer *p, int fd)
 {
     struct codec c;
-    codec_init(&c, (struct pipe_end){fd, NULL}, 6);
+    codec_open(&c, fd);
     c.step = 1;
     (void)p;
     for (int i = 0; i < 20; i++) {
         codec_send(&c, greeting, strlen(greeting), Z_SYNC_FLUSH);
         codec_send(&c, NULL, 0, Z_FULL_FLUSH);
     }
-    codec_done(&c);
-    (void)close(fd);
+    codec_close(&c);
 }
 
 static void pieces_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_err err;
-    struct mh_conn *c = world_open(w);
-    must(mh_conn_start_deflate(c, &err), &err);
+    struct mh_conn *c = open_deflated(w);
     char all[20 * sizeof greeting] = "";
     for (int i = 0; i < 20; i++)
         (void)strcat(all, greeting);
@@ -265,8 +259,7 @@ static void pieces_main(void *arg)
 
 Test(deflate, one_byte_at_a_time)
 {
-    struct world w = {0};
-    world_run(&w, serve_pieces, pieces_main);
+    world_run_plain(serve_pieces, pieces_main);
 }
 
 /* The first compressed bytes come in one segment with the reply in the clear. */
@@ -275,7 +268,7 @@ static void serve_with_reply(struct peer *p, int fd)
     struct codec c;
     unsigned char both[256] = "a OK begin\r\n";
     (void)p;
-    codec_init(&c, (struct pipe_end){fd, NULL}, 6);
+    codec_open(&c, fd);
     c.out.next_in = (Bytef *)(uintptr_t)greeting;
     c.out.avail_in = sizeof greeting - 1;
     c.out.next_out = both + 12;
@@ -285,8 +278,7 @@ static void serve_with_reply(struct peer *p, int fd)
     peer_check(peer_send(fd, both, sizeof both - c.out.avail_out));
     unsigned char buf[100];
     peer_check(codec_recv(&c, buf, sizeof buf) == 4 && memcmp(buf, "NOOP", 4) == 0);
-    codec_done(&c);
-    (void)close(fd);
+    codec_close(&c);
 }
 
 static void with_reply_main(void *arg)
@@ -310,8 +302,7 @@ static void with_reply_main(void *arg)
 
 Test(deflate, what_came_with_the_reply_is_the_streams_start)
 {
-    struct world w = {0};
-    world_run(&w, serve_with_reply, with_reply_main);
+    world_run_plain(serve_with_reply, with_reply_main);
 }
 
 /* --- bad streams ----------------------------------------------------------------------------- */
@@ -319,7 +310,7 @@ Test(deflate, what_came_with_the_reply_is_the_streams_start)
 static void serve_bad(struct peer *p, int fd)
 {
     struct codec c;
-    codec_init(&c, (struct pipe_end){fd, NULL}, 6);
+    codec_open(&c, fd);
     codec_send(&c, "good", 4, Z_SYNC_FLUSH);
     switch (p->served) {
     case 0: /* no block type 3 */
@@ -333,8 +324,7 @@ static void serve_bad(struct peer *p, int fd)
         break;
     }
     (void)peer_drain(fd);
-    codec_done(&c);
-    (void)close(fd);
+    codec_close(&c);
 }
 
 static void bad_main(void *arg)
@@ -353,8 +343,7 @@ static void bad_main(void *arg)
         struct mh_slice slice;
         char text[64] = "";
         int rc = MH_OK;
-        struct mh_conn *c = world_open(w);
-        must(mh_conn_start_deflate(c, &err), &err);
+        struct mh_conn *c = open_deflated(w);
         while ((rc = mh_conn_read(c, &slice, &err)) == MH_OK) {
             cr_assert_lt(strlen(text) + slice.len, sizeof text);
             (void)strncat(text, (char *)mh_slice_data(&slice), slice.len);
@@ -386,8 +375,7 @@ static void serve_bomb(struct peer *p, int fd)
         codec_send(&c, zeros, sizeof zeros, Z_NO_FLUSH);
     codec_send(&c, NULL, 0, Z_SYNC_FLUSH);
     peer_check(c.raw_out < BOMB_BYTES / 500);
-    codec_done(&c);
-    (void)close(fd);
+    codec_close(&c);
 }
 
 static void bomb_main(void *arg)
@@ -396,23 +384,19 @@ static void bomb_main(void *arg)
     struct mh_err err;
     struct mh_slice slice;
     uint64_t total = 0;
-    struct mh_conn *c = world_open(w);
-    must(mh_conn_start_deflate(c, &err), &err);
+    struct mh_conn *c = open_deflated(w);
     while (mh_conn_read(c, &slice, &err) == MH_OK) {
         total += slice.len;
         mh_slice_drop(&slice);
     }
     cr_assert_eq(total, BOMB_BYTES);
-    struct mh_pool_stats stats;
-    mh_pool_stats(w->pool, &stats);
-    cr_assert_leq(stats.peak_bytes, 3 * MH_SLAB_BYTES, "inflated as it is read, never ahead");
+    cr_assert_leq(slabs_peak(w), 3, "inflated as it is read, never ahead");
     mh_conn_close(c);
 }
 
 Test(deflate, a_bomb_in_flat_memory)
 {
-    struct world w = {0};
-    world_run(&w, serve_bomb, bomb_main);
+    world_run_plain(serve_bomb, bomb_main);
 }
 
 /* --- back-pressure and memory ---------------------------------------------------------------- */
@@ -421,15 +405,14 @@ static void serve_late(struct peer *p, int fd)
 {
     struct codec c;
     static unsigned char buf[65536];
-    codec_init(&c, (struct pipe_end){fd, NULL}, 6);
+    codec_open(&c, fd);
     while (!atomic_load(&p->go))
         (void)sched_yield();
     uint64_t at = 0;
     for (size_t n = 0; (n = codec_recv(&c, buf, sizeof buf)) > 0; at += n)
         peer_check(pattern_is(buf, n, at));
     peer_check(at == *(uint64_t *)p->arg);
-    codec_done(&c);
-    (void)close(fd);
+    codec_close(&c);
 }
 
 static void held_writer(void *arg)
@@ -443,11 +426,9 @@ static void held_writer(void *arg)
 static void backpressure_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_task *writer = NULL;
     struct mh_err err;
-    struct mh_conn *c = world_open(w);
-    must(mh_conn_start_deflate(c, &err), &err);
-    must(mh_task_spawn(mh_loop_sched(w->loop), "writer", held_writer, w, &writer, &err), &err);
+    struct mh_conn *c = open_deflated(w);
+    struct mh_task *writer = world_spawn(w, held_writer, w);
     while (c->sock.writable || c->outq.bytes + MH_SLAB_BYTES <= MH_CONN_OUTQ_BYTES)
         mh_yield();
     cr_assert_leq(mh_conn_queued_bytes(c), MH_CONN_OUTQ_BYTES + MH_LOOP_BLOCK_BYTES);

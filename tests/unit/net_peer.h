@@ -145,6 +145,13 @@ static MAYBE_UNUSED size_t peer_drain(int fd)
     }
 }
 
+/* Silent until the client has gone, whatever it sends. */
+static MAYBE_UNUSED void peer_end(int fd)
+{
+    (void)peer_drain(fd);
+    (void)close(fd);
+}
+
 /* Closes with RST instead of FIN. */
 static MAYBE_UNUSED void peer_reset(int fd)
 {
@@ -225,6 +232,20 @@ static MAYBE_UNUSED void world_init(struct world *w)
                                      .net = w->net};
 }
 
+static MAYBE_UNUSED uint64_t slabs_in_use(const struct world *w)
+{
+    struct mh_pool_stats stats;
+    mh_pool_stats(w->pool, &stats);
+    return stats.in_use_bytes / MH_SLAB_BYTES;
+}
+
+static MAYBE_UNUSED uint64_t slabs_peak(const struct world *w)
+{
+    struct mh_pool_stats stats;
+    mh_pool_stats(w->pool, &stats);
+    return stats.peak_bytes / MH_SLAB_BYTES;
+}
+
 /* Everything must have come back. */
 static MAYBE_UNUSED void world_done(struct world *w)
 {
@@ -252,11 +273,36 @@ static MAYBE_UNUSED void world_run(struct world *w, void (*serve)(struct peer *,
     world_done(w);
 }
 
+/* The same in a world with nothing special in it. */
+static MAYBE_UNUSED void world_run_plain(void (*serve)(struct peer *, int), void (*fn)(void *))
+{
+    struct world w = {0};
+    world_run(&w, serve, fn);
+}
+
 static MAYBE_UNUSED void must(int rc, const struct mh_err *err)
 {
     char line[1024];
     cr_assert_eq(rc, MH_OK, "%s: %s", mh_code_name(rc),
                  rc ? mh_err_line(err, line, sizeof line) : "");
+}
+
+/* A second task, FN(arg), which the caller joins. */
+static MAYBE_UNUSED struct mh_task *world_spawn(struct world *w, void (*fn)(void *), void *arg)
+{
+    struct mh_task *task = NULL;
+    struct mh_err err;
+    must(mh_task_spawn(mh_loop_sched(w->loop), "second", fn, arg, &task, &err), &err);
+    return task;
+}
+
+/* Nobody reads or writes: after a while no slab is held. */
+static MAYBE_UNUSED void must_hold_no_slab(const struct world *w)
+{
+    int64_t give_up = mh_now_ms() + 20000;
+    while (slabs_in_use(w) > 0 && mh_now_ms() < give_up)
+        cr_assert_eq(mh_sleep_until(mh_now_ms() + 20), MH_OK);
+    cr_assert_eq(slabs_in_use(w), 0, "a connection that nobody uses gives its slab back");
 }
 
 static MAYBE_UNUSED struct mh_conn *world_open(struct world *w)
@@ -355,6 +401,38 @@ static MAYBE_UNUSED void must_read_pattern(struct mh_conn *c, uint64_t len)
         at += slice.len;
         mh_slice_drop(&slice);
     }
+}
+
+/* A task's argument: LEN bytes of the pattern into the world's connection. */
+struct pattern_out {
+    struct world *w;
+    uint64_t len;
+};
+
+static MAYBE_UNUSED void pattern_out_main(void *arg)
+{
+    const struct pattern_out *out = arg;
+    struct mh_err err;
+    must(write_pattern(out->w->conn, out->w->pool, out->len, &err), &err);
+}
+
+/* LEN bytes of the pattern out and LEN in, both at once. */
+static MAYBE_UNUSED void must_exchange_pattern(struct world *w, uint64_t len)
+{
+    struct pattern_out out = {w, len};
+    struct mh_task *writer = world_spawn(w, pattern_out_main, &out);
+    must_read_pattern(w->conn, len);
+    mh_task_join(writer);
+}
+
+/* The same with a server that sends back what it gets: all is counted and nothing is copied. */
+static MAYBE_UNUSED void must_echo_pattern(struct world *w, uint64_t len)
+{
+    uint64_t copied = mh_slab_copied_bytes();
+    must_exchange_pattern(w, len);
+    cr_assert_eq(mh_conn_info(w->conn)->bytes_in, len);
+    cr_assert_eq(mh_conn_info(w->conn)->bytes_out, len);
+    cr_assert_eq(mh_slab_copied_bytes(), copied);
 }
 
 #endif

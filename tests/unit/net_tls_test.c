@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "net/conn_priv.h"
 #include "net/dial_priv.h"
+#include "scratch.h"
 
 #define HOST "mail.example.test"
 
@@ -74,6 +75,15 @@ static void world_trust(struct world *w)
     w->cfg.host = HOST;
     w->cfg.tls = true;
     w->cfg.ca_file = root_file;
+}
+
+/* With a server whose certificate is good. */
+static void trusted_run(void (*serve)(struct peer *, int), void (*fn)(void *))
+{
+    struct cert leaf = leaf_of(&root);
+    struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL)}};
+    world_run(&w, serve, fn);
+    SSL_CTX_free(w.peer.ctx);
 }
 
 TestSuite(tls, .init = make_authorities, .fini = remove_authorities);
@@ -429,27 +439,25 @@ static void kit_case_run(const char *dir, const struct kit_case *k)
 Test(tls, certificates_of_the_kit)
 {
     const char *source = getenv("MH_SOURCE");
-    char dir[] = "/tmp/mh-net-kit-XXXXXX";
-    char command[512];
+    char text[512];
     char line[512];
     int cases = 0;
-    cr_assert_not_null(mkdtemp(dir));
-    (void)snprintf(command, sizeof command, "sh %s/tests/tools/certkit.sh %s",
-                   source ? source : ".", dir);
-    cr_assert_eq(system(command), 0, "%s", command);
-    (void)snprintf(command, sizeof command, "%s/cases.tsv", dir);
-    FILE *f = fopen(command, "r");
-    cr_assert_not_null(f);
+    scratch_make();
+    (void)snprintf(text, sizeof text, "sh %s/tests/tools/certkit.sh %s", source ? source : ".",
+                   scratch_dir);
+    cr_assert_eq(system(text), 0, "%s", text);
+    (void)snprintf(text, sizeof text, "%s/cases.tsv", scratch_dir);
+    FILE *f = fopen(text, "r");
+    cr_assert_not_null(f, "%s", text);
     while (fgets(line, sizeof line, f)) {
         struct kit_case k;
         cr_assert_eq(sscanf(line, "%63s %63s %63s", k.cert, k.host, k.verdict), 3, "%s", line);
-        kit_case_run(dir, &k);
+        kit_case_run(scratch_dir, &k);
         cases++;
     }
     cr_assert_geq(cases, 19);
     (void)fclose(f);
-    (void)snprintf(command, sizeof command, "rm -r %s", dir);
-    cr_assert_eq(system(command), 0);
+    scratch_drop();
 }
 
 Test(tls, the_dates_of_a_refusal)
@@ -580,8 +588,7 @@ static void usage_main(void *arg)
 
 Test(tls, settings_that_cannot_work_are_said_before_connecting)
 {
-    struct world w = {0};
-    world_run(&w, NULL, usage_main);
+    world_run_plain(NULL, usage_main);
 }
 
 /* --- servers that cannot or will not --------------------------------------------------------- */
@@ -638,8 +645,7 @@ static void serve_words(struct peer *p, int fd)
     peer_sends(fd, t->says);
     if (!t->says[0])
         (void)shutdown(fd, SHUT_WR);
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void talk_main(void *arg)
@@ -690,8 +696,7 @@ static void serve_alert(struct peer *p, int fd)
     peer_recv(fd, hello, sizeof hello);
     peer_check(peer_send(fd, alerts[p->served], 7));
     (void)shutdown(fd, SHUT_WR);
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void alerts_main(void *arg)
@@ -755,10 +760,7 @@ static void starttls_main(void *arg)
 
 Test(tls, starttls)
 {
-    struct cert leaf = leaf_of(&root);
-    struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL)}};
-    world_run(&w, serve_starttls, starttls_main);
-    SSL_CTX_free(w.peer.ctx);
+    trusted_run(serve_starttls, starttls_main);
 }
 
 /* What follows the reply in the clear is never taken for the server's word. */
@@ -841,8 +843,7 @@ static void serve_starttls_refused(struct peer *p, int fd)
         SSL_free(ssl);
     }
     ERR_clear_error();
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void starttls_refused_main(void *arg)
@@ -885,8 +886,7 @@ static void serve_then_close(struct peer *p, int fd)
                              25)); /* forged */
     SSL_free(ssl);
     (void)shutdown(fd, SHUT_WR);
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void ends_main(void *arg)
@@ -977,10 +977,7 @@ static void bytes_main(void *arg)
 
 Test(tls, one_byte_at_a_time)
 {
-    struct cert leaf = leaf_of(&root);
-    struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL)}};
-    world_run(&w, serve_byte_relay, bytes_main);
-    SSL_CTX_free(w.peer.ctx);
+    trusted_run(serve_byte_relay, bytes_main);
 }
 
 /* Echoes, record by record, and asks for new keys in between. */
@@ -1003,27 +1000,12 @@ static void serve_echo_with_updates(struct peer *p, int fd)
 
 #define ECHO_BYTES 9000001u
 
-static void echo_writer(void *arg)
-{
-    struct world *w = arg;
-    struct mh_err err;
-    must(write_pattern(w->conn, w->pool, ECHO_BYTES, &err), &err);
-}
-
 static void echo_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_task *writer = NULL;
-    struct mh_err err;
     world_trust(w);
     struct mh_conn *c = world_open(w);
-    uint64_t copied = mh_slab_copied_bytes();
-    must(mh_task_spawn(mh_loop_sched(w->loop), "writer", echo_writer, w, &writer, &err), &err);
-    must_read_pattern(c, ECHO_BYTES);
-    mh_task_join(writer);
-    cr_assert_eq(mh_conn_info(c)->bytes_in, ECHO_BYTES);
-    cr_assert_eq(mh_conn_info(c)->bytes_out, ECHO_BYTES);
-    cr_assert_eq(mh_slab_copied_bytes(), copied);
+    must_echo_pattern(w, ECHO_BYTES);
     mh_conn_close(c);
 }
 
@@ -1062,7 +1044,6 @@ static void backpressure_main(void *arg)
 {
     struct world *w = arg;
     struct mh_err err;
-    struct mh_pool_stats stats;
     size_t written = 0;
     world_trust(w);
     struct mh_conn *c = world_open(w);
@@ -1078,8 +1059,7 @@ static void backpressure_main(void *arg)
         cr_assert_leq(mh_conn_queued_bytes(c), MH_CONN_OUTQ_BYTES + MH_LOOP_BLOCK_BYTES);
     }
     cr_assert_eq(rc, MH_ERETRY);
-    mh_pool_stats(w->pool, &stats);
-    cr_assert_leq(stats.peak_bytes, MH_CONN_OUTQ_BYTES + 2 * MH_SLAB_BYTES);
+    cr_assert_leq(slabs_peak(w), MH_CONN_OUTQ_BYTES / MH_SLAB_BYTES + 2);
     *(size_t *)w->peer.arg = written;
     c->timeout_ms = 20000;
     atomic_store(&w->peer.go, 1);
@@ -1129,10 +1109,7 @@ static void gather_main(void *arg)
 
 Test(tls, small_records_leave_together)
 {
-    struct cert leaf = leaf_of(&root);
-    struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL)}};
-    world_run(&w, serve_tls_collect, gather_main);
-    SSL_CTX_free(w.peer.ctx);
+    trusted_run(serve_tls_collect, gather_main);
 }
 
 /* Nothing but tickets, until the client has had enough. */
@@ -1159,10 +1136,7 @@ static void tickets_main(void *arg)
 
 Test(tls, a_flood_of_tickets_ends)
 {
-    struct cert leaf = leaf_of(&root);
-    struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL)}};
-    world_run(&w, serve_tickets, tickets_main);
-    SSL_CTX_free(w.peer.ctx);
+    trusted_run(serve_tickets, tickets_main);
 }
 
 /* --- a write in the middle of the server's control message ------------------------------------ */
@@ -1230,12 +1204,10 @@ static void torn_reader(void *arg)
 static void torn_main(void *arg)
 {
     struct world *w = arg;
-    struct mh_task *reader = NULL;
-    struct mh_err err;
     world_trust(w);
     w->cfg.timeout_ms = 0; /* nothing but the right event helps */
     struct mh_conn *c = world_open(w);
-    must(mh_task_spawn(mh_loop_sched(w->loop), "reader", torn_reader, w, &reader, &err), &err);
+    struct mh_task *reader = world_spawn(w, torn_reader, w);
     while (!SSL_in_init(c->tls->ssl))
         mh_yield();
     must_write(c, "login");
@@ -1285,23 +1257,15 @@ static void pings_main(void *arg)
             calls = mh_mem_calls();
     }
     cr_assert_eq(mh_mem_calls(), calls, "no allocation of ours once warm");
-    int64_t give_up = mh_now_ms() + 20000;
-    struct mh_pool_stats stats;
-    do {
-        cr_assert_eq(mh_sleep_until(mh_now_ms() + 20), MH_OK);
-        mh_pool_stats(w->pool, &stats);
-    } while (stats.in_use_bytes > 0 && mh_now_ms() < give_up);
-    cr_assert_eq(stats.in_use_bytes, 0);
+    cr_assert_eq(mh_sleep_until(mh_now_ms() + 20), MH_OK);
+    must_hold_no_slab(w);
     cr_assert_null(c->tls->block);
     mh_conn_close(c);
 }
 
 Test(tls, no_allocation_once_warm_and_nothing_held_at_rest)
 {
-    struct cert leaf = leaf_of(&root);
-    struct world w = {.peer = {.ctx = server_ctx(&leaf, NULL, NULL)}};
-    world_run(&w, serve_many_pings, pings_main);
-    SSL_CTX_free(w.peer.ctx);
+    trusted_run(serve_many_pings, pings_main);
 }
 
 static void serve_any(struct peer *p, int fd)
@@ -1313,8 +1277,7 @@ static void serve_any(struct peer *p, int fd)
         (void)SSL_write_ex(ssl, &byte, 1, &n);
     ERR_clear_error();
     SSL_free(ssl);
-    (void)peer_drain(fd);
-    (void)close(fd);
+    peer_end(fd);
 }
 
 static void nth_main(void *arg)
@@ -1492,24 +1455,12 @@ struct lane {
     pthread_t thread;
 };
 
-static void lane_writer(void *arg)
-{
-    struct lane *l = arg;
-    struct mh_err err;
-    must(write_pattern(l->w.conn, l->w.pool, 300000, &err), &err);
-}
-
 static void lane_main(void *arg)
 {
     struct lane *l = arg;
     for (int i = 0; i < ROUNDS; i++) {
-        struct mh_task *writer = NULL;
-        struct mh_err err;
         struct mh_conn *c = world_open(&l->w);
-        must(mh_task_spawn(mh_loop_sched(l->w.loop), "writer", lane_writer, l, &writer, &err),
-             &err);
-        must_read_pattern(c, 300000);
-        mh_task_join(writer);
+        must_exchange_pattern(&l->w, 300000);
         mh_conn_close(c);
     }
 }

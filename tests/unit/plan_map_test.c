@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "out_of_memory.h"
 #include "plan/map.h"
 
 /* The tables leave out what is zero. */
@@ -450,17 +451,14 @@ Test(plan_map, survives_each_failed_allocation)
     struct mh_map_rules *rules = make_rules(rule, 1);
     for (int ignores = 0; ignores < 2; ignores++) {
         struct mh_map_opts opts = {.source_separator = '.', .target_ignores_case = ignores};
-        bool was_reached = true;
-        for (uint64_t nth = 1; was_reached; nth++) {
+        for (struct oom o = {0}; oom_next(&o);) {
             struct mh_mapping m;
             struct mh_err err = {0};
-            uint64_t before = mh_mem_calls();
-            mh_mem_fail_nth(nth);
+            oom_begin(&o);
             int rc = mh_map_apply(rules, &source, &target, &opts, &m, &err);
-            was_reached = mh_mem_calls() - before >= nth;
-            mh_mem_fail_nth(0);
-            cr_expect_eq(rc, was_reached ? MH_ERUN : 0, "call %llu: %d %s", (unsigned long long)nth,
-                         rc, err.text);
+            oom_end(&o);
+            cr_expect_eq(rc, o.was_reached ? MH_ERUN : 0, "allocation %u: %d %s", o.nth, rc,
+                         err.text);
             mh_mapping_done(&m);
         }
     }

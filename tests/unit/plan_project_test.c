@@ -2,13 +2,13 @@
 /* The project file: every key of it, and one clear line for everything that is wrong with it. */
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "out_of_memory.h"
 #include "plan/plan.h"
+#include "scratch.h"
 
 /* The smallest project file; the cases add to it. */
 #define HEAD    "version: 1\n"
@@ -491,37 +491,31 @@ Test(plan_project, names_files_that_are_not_there)
 {
     struct mh_plan *p = NULL;
     struct mh_err err = {0};
-    char folder[] = "/tmp/mh-plan-XXXXXX", path[64];
-    cr_assert_not_null(mkdtemp(folder));
-    (void)snprintf(path, sizeof path, "%s/mailhaul.yaml", folder);
+    char path[64], words[96];
+    scratch_make();
+    (void)snprintf(path, sizeof path, "%s/mailhaul.yaml", scratch_dir);
     cr_expect_eq(mh_plan_load(path, NULL, &p, &err), MH_ENOENT);
     cr_expect_not_null(strstr(err.text, "mailhaul init"));
 
-    FILE *f = fopen(path, "w");
-    cr_assert_not_null(f);
-    (void)fputs(MINIMAL, f);
-    (void)fclose(f);
+    scratch_write("mailhaul.yaml", MINIMAL, sizeof MINIMAL - 1, 0600);
     cr_expect_eq(mh_plan_load(path, NULL, &p, &err), MH_EUSAGE);
-    cr_expect_not_null(strstr(err.text, "there is no users file /tmp/mh-plan-"), "%s", err.text);
-    cr_expect_eq(mh_plan_load(folder, NULL, &p, &err), MH_EUSAGE, "a folder is no project file");
-    (void)unlink(path);
-    (void)rmdir(folder);
+    (void)snprintf(words, sizeof words, "there is no users file %s/", scratch_dir);
+    cr_expect_not_null(strstr(err.text, words), "%s", err.text);
+    cr_expect_eq(mh_plan_load(scratch_dir, NULL, &p, &err), MH_EUSAGE,
+                 "a folder is no project file");
+    scratch_drop();
 }
 
 Test(plan_project, survives_each_failed_allocation)
 {
     unsigned failed = 0;
-    bool was_reached = true;
-    for (uint64_t nth = 1; was_reached; nth++) {
+    for (struct oom o = {0}; oom_next(&o);) {
         struct mh_plan *p = NULL;
         struct mh_err err = {0};
-        uint64_t before = mh_mem_calls();
-        mh_mem_fail_nth(nth);
+        oom_begin(&o);
         int rc = mh_plan_parse(whole, strlen(whole), "a/mailhaul.yaml", &p, &err);
-        was_reached = mh_mem_calls() - before >= nth;
-        mh_mem_fail_nth(0);
-        cr_expect_eq(rc, was_reached ? MH_ERUN : 0, "call %llu: %s", (unsigned long long)nth,
-                     err.text);
+        oom_end(&o);
+        cr_expect_eq(rc, o.was_reached ? MH_ERUN : 0, "allocation %u: %s", o.nth, err.text);
         failed += rc == MH_ERUN;
         if (rc == 0)
             mh_plan_free(p);

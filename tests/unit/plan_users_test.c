@@ -2,13 +2,14 @@
 /* users.csv, the endpoints of each mailbox, and plans from URLs. */
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "out_of_memory.h"
 #include "plan/plan.h"
+#include "scratch.h"
 
 #define PROJECT                                                                                    \
     "version: 1\n"                                                                                 \
@@ -396,31 +397,20 @@ Test(plan_urls, refuses_what_cannot_be)
 
 /* --- URLs and a CSV --------------------------------------------------------------------------- */
 
-static char folder[] = "/tmp/mh-users-XXXXXX";
 static char csv_path[64];
 
 static void write_csv(const char *text, mode_t mode)
 {
-    FILE *f = fopen(csv_path, "w");
-    cr_assert_not_null(f);
-    (void)fputs(text, f);
-    (void)fclose(f);
-    cr_assert_eq(chmod(csv_path, mode), 0);
+    scratch_write("users.csv", text, strlen(text), mode);
 }
 
-static void make_folder(void)
+static void make_csv_path(void)
 {
-    cr_assert_not_null(mkdtemp(folder));
-    (void)snprintf(csv_path, sizeof csv_path, "%s/users.csv", folder);
+    scratch_make();
+    (void)snprintf(csv_path, sizeof csv_path, "%s/users.csv", scratch_dir);
 }
 
-static void remove_folder(void)
-{
-    (void)unlink(csv_path);
-    (void)rmdir(folder);
-}
-
-TestSuite(plan_csv, .init = make_folder, .fini = remove_folder);
+TestSuite(plan_csv, .init = make_csv_path, .fini = scratch_drop);
 
 Test(plan_csv, puts_users_into_two_urls)
 {
@@ -491,22 +481,20 @@ Test(plan_csv, says_what_is_wrong)
     cr_expect_not_null(strstr(err.text, "there is no users file"));
 }
 
+/* Fault 28. */
 Test(plan_csv, survives_each_failed_allocation)
 {
     unsigned failed = 0;
-    bool was_reached = true;
     write_csv(WITH_PASSWORDS "anna,a@old,a@new,s3cret,pw\nben,b@old,b@new,s4cret,pw\n", 0600);
-    for (uint64_t nth = 1; was_reached; nth++) {
+    for (struct oom o = {0}; oom_next(&o);) {
         struct mh_plan *p = NULL;
         struct mh_err err = {0};
-        uint64_t before = mh_mem_calls();
-        mh_mem_fail_nth(nth);
+        oom_begin(&o);
         int rc =
             mh_plan_from_urls_and_users("imaps://old", "imaps://new", csv_path, NULL, &p, &err);
-        was_reached = mh_mem_calls() - before >= nth;
-        mh_mem_fail_nth(0);
+        oom_end(&o);
         /* libcsv asks for less memory when it gets none, so not each failure ends the work. */
-        cr_expect(rc == MH_ERUN || rc == 0, "call %llu: %s", (unsigned long long)nth, err.text);
+        cr_expect(rc == MH_ERUN || rc == 0, "allocation %u: %s", o.nth, err.text);
         failed += rc == MH_ERUN;
         if (rc == 0)
             cr_expect_eq(p->n_mailboxes, 2u);

@@ -16,35 +16,9 @@
 
 #include "base/mem.h"
 #include "state/schema.h"
-#include "state/state.h"
+#include "state_store.h"
 
-static char dir[64];
-static char path[96];
-
-static void make_dir(void)
-{
-    (void)snprintf(dir, sizeof dir, "/tmp/mh-state-test-XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-    (void)snprintf(path, sizeof path, "%s/state.db", dir);
-}
-
-static void drop_dir(void)
-{
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
-    cr_assert_eq(system(command), 0);
-}
-
-TestSuite(state, .init = make_dir, .fini = drop_dir);
-
-static struct mh_state *open_store(bool read_only)
-{
-    struct mh_state *st = NULL;
-    struct mh_err err;
-    mh_err_reset(&err);
-    cr_assert_eq(mh_state_open(path, read_only, &st, &err), MH_OK, "%s", err.text);
-    return st;
-}
+TestSuite(state, .init = store_make, .fini = scratch_drop);
 
 static uint32_t make_folder(struct mh_state *st, uint32_t mailbox, const char *src)
 {
@@ -94,20 +68,18 @@ Test(state, rows_come_back_after_closing)
 {
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t mailbox = 0;
     uint32_t kw = 0;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     uint32_t folder = make_folder(st, mailbox, "INBOX");
     cr_assert_eq(mh_state_kw_id(st, "$Forwarded NonJunk", &kw, &err), MH_OK);
     put_items(st, folder, 1, 1000);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 
     st = open_store(false);
-    uint32_t again = 0;
     char text[128];
     struct mh_state_folders folders;
     struct mh_state_items items;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &again, &err), MH_OK);
+    uint32_t again = mailbox_of(st, "anna");
     cr_assert_eq(again, mailbox);
     cr_assert_eq(mh_state_folders(st, mailbox, &folders, &err), MH_OK);
     cr_assert_eq(folders.n, 1);
@@ -142,29 +114,28 @@ Test(state, rows_come_back_after_closing)
     cr_assert_gt(mh_state_new_folder_id(st), folder, "numbers are never given twice");
     mh_state_items_done(&items);
     mh_state_folders_done(&folders);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 Test(state, a_folder_is_written_again_and_cleared)
 {
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t mailbox = 0;
     struct mh_state_items items;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     uint32_t folder = make_folder(st, mailbox, "INBOX");
     put_items(st, folder, 1, 5);
     put_items(st, folder, 3, 5); /* rows 3-5 again */
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_items(st, folder, &items, &err), MH_OK);
     cr_assert_eq(items.n, 7);
     mh_state_items_done(&items);
     cr_assert_eq(mh_state_clear_items(st, folder, &err), MH_OK);
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_items(st, folder, &items, &err), MH_OK);
     cr_assert_eq(items.n, 0);
     mh_state_items_done(&items);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 static int count_ledger(void *ctx, const char *src_path, const struct mh_ledger_row *row)
@@ -179,15 +150,14 @@ Test(state, the_ledger_keeps_one_row_a_message)
 {
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t mailbox = 0;
     int n = 0;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     uint32_t folder = make_folder(st, mailbox, "INBOX");
     struct mh_ledger_row row = {folder, 9, "failed", "refused", "once"};
     cr_assert_eq(mh_state_put_ledger(st, &row, &err), MH_OK);
     row = (struct mh_ledger_row){folder, 9, "skipped", "too-big", "again"};
     cr_assert_eq(mh_state_put_ledger(st, &row, &err), MH_OK);
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_ledger(st, mailbox, count_ledger, &n, &err), MH_OK);
     cr_assert_eq(n, 1);
     row.src_uid = 10;
@@ -196,16 +166,16 @@ Test(state, the_ledger_keeps_one_row_a_message)
     cr_assert_eq(mh_state_put_ledger(st, &row, &err), MH_OK);
     cr_assert_eq(mh_state_clear_ledger_item(st, folder, 10, &err), MH_OK);
     cr_assert_eq(mh_state_clear_ledger_item(st, folder, 4711, &err), MH_OK, "there is none");
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     n = 0;
     cr_assert_eq(mh_state_ledger(st, mailbox, count_ledger, &n, &err), MH_OK);
     cr_assert_eq(n, 2);
     cr_assert_eq(mh_state_clear_ledger(st, folder, &err), MH_OK);
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     n = 0;
     cr_assert_eq(mh_state_ledger(st, mailbox, count_ledger, &n, &err), MH_OK);
     cr_assert_eq(n, 0);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 Test(state, a_second_run_is_locked_out_and_told_by_whom)
@@ -214,17 +184,17 @@ Test(state, a_second_run_is_locked_out_and_told_by_whom)
     struct mh_state *other = NULL;
     struct mh_state *st = open_store(false);
     char pid[32];
-    cr_assert_eq(mh_state_open(path, false, &other, &err), MH_ELOCKED);
+    cr_assert_eq(mh_state_open(store_path, false, &other, &err), MH_ELOCKED);
     (void)snprintf(pid, sizeof pid, "pid %ld", (long)getpid());
     cr_assert_not_null(strstr(err.text, pid), "%s", err.text);
     struct mh_state *reader = open_store(true);
     cr_assert_eq(
         mh_state_put_folder(reader, &(struct mh_state_folder){.src_path = (char *)"x"}, &err),
         MH_ERUN, "a reader never writes");
-    cr_assert_eq(mh_state_close(reader, &err), MH_OK);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(reader);
+    close_store(st);
     st = open_store(false);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 static void refuse(const char *words)
@@ -232,14 +202,14 @@ static void refuse(const char *words)
     struct mh_err err;
     struct mh_state *st = NULL;
     mh_err_reset(&err);
-    cr_assert_neq(mh_state_open(path, false, &st, &err), MH_OK);
+    cr_assert_neq(mh_state_open(store_path, false, &st, &err), MH_OK);
     cr_assert_not_null(strstr(err.text, words), "%s", err.text);
-    cr_assert_not_null(strstr(err.text, path), "%s", err.text);
+    cr_assert_not_null(strstr(err.text, store_path), "%s", err.text);
 }
 
 Test(state, a_file_that_is_no_database_is_refused)
 {
-    FILE *out = fopen(path, "w");
+    FILE *out = fopen(store_path, "w");
     cr_assert_not_null(out);
     for (int i = 0; i < 100; i++)
         (void)fputs("this is not a database, but a text of some length that says so\n", out);
@@ -249,22 +219,15 @@ Test(state, a_file_that_is_no_database_is_refused)
 
 Test(state, a_database_of_another_program_is_refused)
 {
-    sqlite3 *db = NULL;
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_exec(db, "CREATE TABLE x(y)", NULL, NULL, NULL), SQLITE_OK);
-    (void)sqlite3_close(db);
+    tell_file("CREATE TABLE x(y)");
     refuse("another program");
 }
 
 Test(state, a_newer_schema_is_refused)
 {
-    struct mh_err err;
-    sqlite3 *db = NULL;
     struct mh_state *st = open_store(false);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
-    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
-    (void)sqlite3_close(db);
+    close_store(st);
+    tell_file("PRAGMA user_version = 99");
     refuse("newer");
 }
 
@@ -272,10 +235,10 @@ Test(state, a_folder_that_cannot_be_written_is_named)
 {
     struct mh_err err;
     struct mh_state *st = NULL;
-    (void)snprintf(path, sizeof path, "%s/none/state.db", dir);
-    cr_assert_eq(mh_state_open(path, false, &st, &err), MH_ERUN);
-    cr_assert_not_null(strstr(err.text, path), "%s", err.text);
-    cr_assert_eq(mh_state_open(path, true, &st, &err), MH_ENOENT);
+    (void)snprintf(store_path, sizeof store_path, "%s/none/state.db", scratch_dir);
+    cr_assert_eq(mh_state_open(store_path, false, &st, &err), MH_ERUN);
+    cr_assert_not_null(strstr(err.text, store_path), "%s", err.text);
+    cr_assert_eq(mh_state_open(store_path, true, &st, &err), MH_ENOENT);
 }
 
 /* --- folders that change their names ----------------------------------------------------------------- */
@@ -295,7 +258,7 @@ static const char *paths(struct mh_state *st, uint32_t mailbox, uint32_t first)
     struct mh_state_folders l;
     size_t len = 0;
     text[0] = '\0';
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK, "%s", err.text);
+    sync_store(st);
     cr_assert_eq(mh_state_folders(st, mailbox, &l, &err), MH_OK);
     for (size_t i = 0; i < l.n; i++)
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%s=%u", i ? " " : "",
@@ -332,10 +295,9 @@ Test(state, renames_in_any_order)
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         struct mh_err err;
         char name[16];
-        uint32_t mailbox = 0;
         struct mh_state *st = open_store(false);
         (void)snprintf(name, sizeof name, "user%zu", i);
-        cr_assert_eq(mh_state_mailbox(st, name, "a", "b", &mailbox, &err), MH_OK);
+        uint32_t mailbox = mailbox_of(st, name);
         uint32_t first = mh_state_new_folder_id(st) - 1;
         put_path(st, mailbox, first + 1, "A");
         put_path(st, mailbox, first + 2, "B");
@@ -346,11 +308,11 @@ Test(state, renames_in_any_order)
                 cr_assert_eq(mh_state_sync(st, &err), MH_OK, "%s: %s", cases[i].name, err.text);
         }
         cr_expect_str_eq(paths(st, mailbox, first), cases[i].want, "%s", cases[i].name);
-        cr_assert_eq(mh_state_close(st, &err), MH_OK);
+        close_store(st);
         st = open_store(false);
         cr_expect_str_eq(paths(st, mailbox, first), cases[i].want, "%s, opened again",
                          cases[i].name);
-        cr_assert_eq(mh_state_close(st, &err), MH_OK);
+        close_store(st);
     }
 }
 
@@ -358,19 +320,17 @@ Test(state, a_folder_without_a_path_keeps_its_rows)
 {
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t mailbox = 0;
-    uint32_t other = 0;
     struct mh_state_items items;
     int n = 0;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
-    cr_assert_eq(mh_state_mailbox(st, "berta", "a", "b", &other, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
+    uint32_t other = mailbox_of(st, "berta");
     uint32_t old = make_folder(st, mailbox, "INBOX");
     uint32_t hers = make_folder(st, other, "INBOX");
     put_items(st, old, 1, 3);
     struct mh_ledger_row row = {old, 9, "skipped", "too-big", "text"};
     cr_assert_eq(mh_state_put_ledger(st, &row, &err), MH_OK);
     put_path(st, mailbox, mh_state_new_folder_id(st), "INBOX");
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_items(st, old, &items, &err), MH_OK);
     cr_assert_eq(items.n, 3);
     mh_state_items_done(&items);
@@ -378,10 +338,10 @@ Test(state, a_folder_without_a_path_keeps_its_rows)
     cr_assert_eq(n, 0, "a folder that is not there has no open messages");
     cr_assert_str_eq(paths(st, other, hers - 1), "INBOX=1", "another mailbox's INBOX stays");
     put_path(st, mailbox, old, "INBOX");
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_ledger(st, mailbox, count_ledger, &n, &err), MH_OK);
     cr_assert_eq(n, 1);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 /* --- some of a folder's items ------------------------------------------------------------------------- */
@@ -404,14 +364,13 @@ Test(state, items_of_some_uids)
     };
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t mailbox = 0;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     uint32_t folder = make_folder(st, mailbox, "INBOX");
     uint32_t other = make_folder(st, mailbox, "other");
     for (uint64_t uid = 10; uid <= 70; uid += 10)
         put_items(st, folder, uid, 1);
     put_items(st, other, 1, 100);
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         struct mh_state_items items;
         struct mh_uids in = {(struct mh_uid_range *)cases[i].in, cases[i].n_in, 3};
@@ -421,17 +380,16 @@ Test(state, items_of_some_uids)
             cr_expect_eq(items.v[k].src_uid, cases[i].want[k], "%s", cases[i].name);
         mh_state_items_done(&items);
     }
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 Test(state, uids_of_either_side)
 {
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t mailbox = 0;
     struct mh_uids uids;
     struct mh_state_batch *b = NULL;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     uint32_t folder = make_folder(st, mailbox, "INBOX");
     put_items(st, folder, 1, 100); /* at the target 1001-1100 */
     cr_assert_eq(mh_state_batch_get(st, folder, &b, &err), MH_OK);
@@ -439,7 +397,7 @@ Test(state, uids_of_either_side)
     b->rows[b->n++] = (struct mh_state_item){.src_uid = 51, .gone = MH_GONE_MOVED};
     b->rows[b->n++] = (struct mh_state_item){.src_uid = 101, .dst_uid = INT64_MAX};
     cr_assert_eq(mh_state_batch_put(st, b, &err), MH_OK);
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_src_uids(st, folder, &uids, &err), MH_OK);
     cr_assert_eq(uids.n, 2);
     cr_assert_eq(mh_uids_count(&uids), 99);
@@ -452,7 +410,7 @@ Test(state, uids_of_either_side)
     cr_assert_eq(mh_state_dst_uids(st, folder, 1099, &uids, &err), MH_OK);
     cr_assert_eq(mh_uids_count(&uids), 3);
     mh_uids_done(&uids);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 /* --- keywords, runs, verify ----------------------------------------------------------------------------- */
@@ -464,22 +422,21 @@ Test(state, long_keyword_sets_come_back_whole)
     static char text[8192];
     struct mh_state *st = open_store(false);
     uint32_t ids[3] = {0};
-    uint32_t mailbox = 0;
     size_t len = 0;
     for (int i = 1000; i < 1600; i++)
         len += (size_t)snprintf(long_set + len, sizeof long_set - len, "%skeyword%d",
                                 i > 1000 ? " " : "", i);
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     cr_assert_eq(mh_state_kw_id(st, "one", &ids[0], &err), MH_OK);
     cr_assert_eq(mh_state_kw_id(st, long_set, &ids[1], &err), MH_OK);
     cr_assert_eq(mh_state_kw_id(st, "two", &ids[2], &err), MH_OK);
     (void)make_folder(st, mailbox, "INBOX");
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
     st = open_store(true);
     cr_assert_str_eq(mh_state_kw_text(st, ids[0], text, sizeof text), "one");
     cr_assert_str_eq(mh_state_kw_text(st, ids[1], text, sizeof text), long_set);
     cr_assert_str_eq(mh_state_kw_text(st, ids[2], text, sizeof text), "two");
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 static int see_run(void *ctx, const char *mailbox_id, const struct mh_run_row *row)
@@ -498,9 +455,8 @@ Test(state, runs_keep_lag)
 {
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t mailbox = 0;
     int n = 0;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     struct mh_run_row row = {.mailbox = mailbox,
                              .phase = "watching",
                              .problem = "",
@@ -509,10 +465,10 @@ Test(state, runs_keep_lag)
                              .equal_wall_s = 1700000000,
                              .lag_ms = -1};
     cr_assert_eq(mh_state_put_run(st, &row, &err), MH_OK);
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_runs(st, see_run, &n, &err), MH_OK);
     cr_assert_eq(n, 1);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 struct seen_verify {
@@ -544,7 +500,7 @@ static void verify_is(struct mh_state *st, uint32_t mailbox, int stop_after, con
 {
     struct mh_err err;
     struct seen_verify s = {.stop_after = stop_after};
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK, "%s", err.text);
+    sync_store(st);
     cr_assert_eq(mh_state_verify(st, mailbox, see_verify, see_verify_item, &s, &err), MH_OK);
     cr_expect_str_eq(s.text, want, "%s", s.text);
 }
@@ -555,14 +511,12 @@ Test(state, verify_goes_on_where_it_was)
 {
     struct mh_err err;
     struct mh_state *st = open_store(false);
-    uint32_t anna = 0;
-    uint32_t berta = 0;
     const struct mh_verify_item items[] = {{3, "missing", "absent", "no such message"},
                                            {3, "differs", "flags", "Seen"}};
     struct mh_verify_row row = {.src_path = "INBOX", .mode = "deep", .next_uid = 4, .counts = {2}};
     row.counts[7] = UINT64_MAX;
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &anna, &err), MH_OK);
-    cr_assert_eq(mh_state_mailbox(st, "berta", "a", "b", &berta, &err), MH_OK);
+    uint32_t anna = mailbox_of(st, "anna");
+    uint32_t berta = mailbox_of(st, "berta");
     row.mailbox = anna;
     cr_assert_eq(mh_state_put_verify(st, &row, items, 2, &err), MH_OK);
     verify_is(st, anna, 0,
@@ -576,7 +530,7 @@ Test(state, verify_goes_on_where_it_was)
     cr_assert_eq(mh_state_put_verify(st, &row, NULL, 0, &err), MH_OK);
     row.mailbox = anna;
     cr_assert_eq(mh_state_put_verify(st, &row, NULL, 0, &err), MH_OK);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
     st = open_store(false);
     verify_is(st, anna, 0,
               "[Archive deep " DONE " 2-0][INBOX deep " DONE " 2-0]"
@@ -601,19 +555,10 @@ Test(state, verify_goes_on_where_it_was)
     cr_assert_eq(mh_state_clear_verify(st, anna, &err), MH_OK);
     verify_is(st, anna, 0, "");
     verify_is(st, berta, 0, "[Archive deep " DONE " 2-0]");
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 /* --- opening ---------------------------------------------------------------------------------------------- */
-
-static void sql(const char *file, const char *text)
-{
-    sqlite3 *db = NULL;
-    char *message = NULL;
-    cr_assert_eq(sqlite3_open(file, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_exec(db, text, NULL, NULL, &message), SQLITE_OK, "%s", message);
-    (void)sqlite3_close(db);
-}
 
 static int see_old_run(void *ctx, const char *mailbox_id, const struct mh_run_row *row)
 {
@@ -630,13 +575,12 @@ static int see_old_run(void *ctx, const char *mailbox_id, const struct mh_run_ro
 static void check_old_rows(struct mh_state *st)
 {
     struct mh_err err;
-    uint32_t mailbox = 0;
     struct mh_state_folders folders;
     struct mh_state_items items;
     struct mh_uids uids;
     int n = 0;
     char text[32];
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     cr_assert_eq(mailbox, 7);
     cr_assert_eq(mh_state_folders(st, mailbox, &folders, &err), MH_OK);
     cr_assert_eq(folders.n, 1);
@@ -665,8 +609,8 @@ Test(state, a_store_of_schema_1_is_brought_to_this_one)
     struct mh_err err;
     struct mh_state *st = NULL;
     struct mh_state_items items;
-    sql(path, migrations[0]);
-    sql(path,
+    tell_file(migrations[0]);
+    tell_file(
         "PRAGMA application_id = 0x6d687374; PRAGMA user_version = 1; PRAGMA journal_mode=WAL;"
         "INSERT INTO mailbox VALUES(7, 'anna', 'a', 'b');"
         "INSERT INTO folder VALUES(3, 7, 'INBOX', 'INBOX', 'INBOX', 1, 2, 30, 2, 99, 12, 1);"
@@ -676,21 +620,21 @@ Test(state, a_store_of_schema_1_is_brought_to_this_one)
         "INSERT INTO ledger VALUES(3, 9, 'skipped', 'too-big', 'text');"
         "INSERT INTO run VALUES(7, 1, 2, 'done', '', 3, 2, 0, 1, 0, 0, 300);");
     mh_err_reset(&err);
-    cr_assert_eq(mh_state_open(path, true, &st, &err), MH_ERUN, "a reader migrates nothing");
+    cr_assert_eq(mh_state_open(store_path, true, &st, &err), MH_ERUN, "a reader migrates nothing");
     cr_assert_not_null(strstr(err.text, "schema 1"), "%s", err.text);
     st = open_store(false);
     check_old_rows(st);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
     st = open_store(true);
     check_old_rows(st);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
     st = open_store(false);
     put_items(st, 3, 100, 1); /* and takes what only this one knows */
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
     cr_assert_eq(mh_state_items(st, 3, &items, &err), MH_OK);
     cr_assert_eq(items.v[2].object_id, (uint64_t)INT64_MAX - 100);
     mh_state_items_done(&items);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 /* Runs BODY in a child that dies by SIGKILL at its end. */
@@ -712,7 +656,7 @@ static void write_and_die(void)
     struct mh_err err;
     struct mh_state *st = NULL;
     uint32_t mailbox = 0;
-    if (mh_state_open(path, false, &st, &err) != MH_OK ||
+    if (mh_state_open(store_path, false, &st, &err) != MH_OK ||
         mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err) != MH_OK)
         _exit(1);
     put_items(st, make_folder(st, mailbox, "INBOX"), 1, 1000);
@@ -733,15 +677,14 @@ Test(state, what_was_synced_survives_a_kill)
     cr_assert_eq(items.n, 1000);
     mh_state_items_done(&items);
     mh_state_folders_done(&folders);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 Test(state, a_damaged_page_after_an_unclean_end_is_found)
 {
-    struct mh_err err;
     in_killed_child(write_and_die);
-    sql(path, "PRAGMA wal_checkpoint(TRUNCATE)"); /* the rows are in the file itself now */
-    FILE *f = fopen(path, "r+");
+    tell_file("PRAGMA wal_checkpoint(TRUNCATE)"); /* the rows are in the file itself now */
+    FILE *f = fopen(store_path, "r+");
     cr_assert_not_null(f);
     cr_assert_eq(fseek(f, 0, SEEK_END), 0);
     long pages = ftell(f) / 4096;
@@ -755,10 +698,10 @@ Test(state, a_damaged_page_after_an_unclean_end_is_found)
     refuse("move it away and run again");
     /* What the text advises helps. */
     char other[128];
-    (void)snprintf(other, sizeof other, "%s.old", path);
-    cr_assert_eq(rename(path, other), 0);
+    (void)snprintf(other, sizeof other, "%s.old", store_path);
+    cr_assert_eq(rename(store_path, other), 0);
     struct mh_state *st = open_store(false);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 /* --- several at once --------------------------------------------------------------------------------------- */
@@ -773,7 +716,6 @@ static void *ask_mailbox(void *ctx)
 
 Test(state, a_mailbox_has_one_number_whoever_asks)
 {
-    struct mh_err err;
     for (int round = 0; round < 20; round++) {
         struct mh_state *st = open_store(false);
         pthread_t threads[8];
@@ -784,8 +726,8 @@ Test(state, a_mailbox_has_one_number_whoever_asks)
             cr_assert_eq(pthread_join(threads[i], &ids[i]), 0);
         for (int i = 0; i < 8; i++)
             cr_assert(ids[i] && ids[i] == ids[0]);
-        cr_assert_eq(mh_state_close(st, &err), MH_OK);
-        cr_assert_eq(unlink(path), 0);
+        close_store(st);
+        cr_assert_eq(unlink(store_path), 0);
     }
 }
 
@@ -797,7 +739,7 @@ static bool look(size_t *seen)
     struct mh_err err;
     struct mh_state *st = NULL;
     struct mh_state_items items = {0};
-    bool ok = mh_state_open(path, true, &st, &err) == MH_OK;
+    bool ok = mh_state_open(store_path, true, &st, &err) == MH_OK;
     ok = ok && mh_state_items(st, 1, &items, &err) == MH_OK && items.n >= *seen &&
          (items.n == 0 || items.v[items.n - 1].src_uid == items.n);
     *seen = items.n;
@@ -840,16 +782,14 @@ static int read_until_told(int fd)
 /* Two readers, one of them another process, beside a writer that checkpoints meanwhile. */
 Test(state, readers_beside_a_writer)
 {
-    struct mh_err err;
-    uint32_t mailbox = 0;
     struct mh_state *st = open_store(false);
     struct reading r = {0};
     pthread_t thread;
     int status = 0;
     int tell[2];
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     cr_assert_eq(make_folder(st, mailbox, "INBOX"), 1);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
     cr_assert_eq(pipe(tell), 0);
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
@@ -861,7 +801,7 @@ Test(state, readers_beside_a_writer)
     cr_assert_eq(pthread_create(&thread, NULL, read_on, &r), 0);
     for (uint64_t first = 1; first <= WATCHED; first += WATCHED_STEP) {
         put_items(st, 1, first, WATCHED_STEP);
-        cr_assert_eq(mh_state_sync(st, &err), MH_OK, "%s", err.text);
+        sync_store(st);
     }
     atomic_store(&r.has_ended, true);
     cr_assert_eq(pthread_join(thread, NULL), 0);
@@ -871,7 +811,7 @@ Test(state, readers_beside_a_writer)
     (void)close(tell[1]);
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     cr_assert_eq(status, 0);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
 }
 
 /* Fault 30: a live holder in another process is named, a dead one's lock is free. */
@@ -887,14 +827,14 @@ Test(state, a_lock_outlives_no_process)
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
     if (pid == 0) {
-        if (mh_state_open(path, false, &st, &err) != MH_OK || write(ready[1], "x", 1) != 1)
+        if (mh_state_open(store_path, false, &st, &err) != MH_OK || write(ready[1], "x", 1) != 1)
             _exit(1);
         for (;;)
             (void)pause();
     }
     cr_assert_eq(read(ready[0], &byte, 1), 1);
     mh_err_reset(&err);
-    int code = mh_state_open(path, false, &st, &err);
+    int code = mh_state_open(store_path, false, &st, &err);
     (void)kill(pid, SIGKILL);
     cr_assert_eq(waitpid(pid, NULL, 0), pid);
     cr_assert_eq(code, MH_ELOCKED);
@@ -902,7 +842,7 @@ Test(state, a_lock_outlives_no_process)
     (void)snprintf(want, sizeof want, "pid %ld on %s", (long)pid, host);
     cr_assert_not_null(strstr(err.text, want), "%s", err.text);
     st = open_store(false);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
+    close_store(st);
     (void)close(ready[0]);
     (void)close(ready[1]);
 }
@@ -983,7 +923,7 @@ static void put_many(struct mh_state *st, uint32_t folder, unsigned n, uint32_t 
             b = NULL;
         }
     }
-    cr_assert_eq(mh_state_sync(st, &err), MH_OK);
+    sync_store(st);
 }
 
 static int64_t steps_of_items_in(struct mh_state *st, uint32_t folder, const struct mh_uids *uids)
@@ -1038,12 +978,11 @@ Test(state, a_million_messages, .timeout = 240)
     struct mh_err err;
     struct stat info;
     struct mh_uids uids;
-    uint32_t mailbox = 0;
     uint32_t kw = 0;
     /* The type that SQLite asks for leaves out the arguments that it passes. */
     cr_assert_eq(sqlite3_auto_extension((void (*)(void))on_new_connection), SQLITE_OK);
     struct mh_state *st = open_store(false);
-    cr_assert_eq(mh_state_mailbox(st, "anna", "a", "b", &mailbox, &err), MH_OK);
+    uint32_t mailbox = mailbox_of(st, "anna");
     cr_assert_eq(mh_state_kw_id(st, "$Forwarded", &kw, &err), MH_OK);
     uint32_t small = make_folder(st, mailbox, "small");
     uint32_t large = make_folder(st, mailbox, "large");
@@ -1068,8 +1007,8 @@ Test(state, a_million_messages, .timeout = 240)
     cr_assert_eq(mh_state_src_uids(st, large, &uids, &err), MH_OK);
     cr_assert_eq(uids.n, MANY);
     mh_uids_done(&uids);
-    cr_assert_eq(mh_state_close(st, &err), MH_OK);
-    cr_assert_eq(stat(path, &info), 0);
+    close_store(st);
+    cr_assert_eq(stat(store_path, &info), 0);
     cr_expect_lt(info.st_size, (off_t)MANY * BYTES_PER_MESSAGE_MAX);
     if (getenv("MH_SHOW_COST"))
         (void)fprintf(
