@@ -226,15 +226,6 @@ static uint64_t adopted_by(const struct mh_counts *c, enum mh_how how)
                                              : c->adopted_fingerprint;
 }
 
-static size_t items_named(const struct haul *h, const char *state, const char *reason)
-{
-    const struct mh_mailbox_result *m = &h->res.mailboxes[0];
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_items; i++)
-        n += strcmp(m->items[i].state, state) == 0 && strcmp(m->items[i].reason, reason) == 0;
-    return n;
-}
-
 static void expect_no_change(struct haul *h, uint64_t found, const char *name)
 {
     size_t before = store_messages("dst0");
@@ -416,6 +407,7 @@ Test(adopt, without_a_message_id_is_the_last_resort)
     ASSERT_COUNT(h, adopted_fingerprint, 2);
     ASSERT_COUNT(h, copied, 1);
     cr_assert_eq(store_messages("dst0"), 3u);
+    cr_assert_eq(h->res.mailboxes[0].n_items, 2u, "each one found by fingerprint is named");
     for (size_t i = 0; i < h->res.mailboxes[0].n_items; i++) {
         const struct mh_item_result *item = &h->res.mailboxes[0].items[i];
         cr_expect(strstr(item->text, item->uid == 3 ? "target UID 1" : "target UID 2"), "%llu: %s",
@@ -427,26 +419,19 @@ Test(adopt, without_a_message_id_is_the_last_resort)
 
 /* --- what it costs -------------------------------------------------------------------------------------------- */
 
-static uint64_t fetched(const char *store)
-{
-    struct mh_mem_stats stats;
-    mh_mem_stats(store, &stats);
-    return stats.fetched;
-}
-
 /* Strange mail at the target that cannot be ours by its size makes nobody read the source twice; an empty side costs nothing. */
 Test(adopt, looking_costs_nothing_where_nothing_can_be)
 {
     struct haul *h = open_one();
     put_numbers("src0", FOLDER, 0, 200); /* up to 3 kB */
     haul_run_ok(h);
-    cr_assert_eq(fetched("src0"), 200u, "each once, the target was empty");
+    cr_assert_eq(store_stats("src0").fetched, 200u, "each once, the target was empty");
     struct bytes big = bytes_message(300000, 1);
     (void)put("dst0", FOLDER, &big, 1700000000, 0, "");
     bytes_free(&big);
     put_numbers("src0", FOLDER, 200, 50);
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 50);
-    cr_assert_eq(fetched("src0"), 250u, "a stranger of another size");
+    cr_assert_eq(store_stats("src0").fetched, 250u, "a stranger of another size");
     haul_close(h);
 }

@@ -11,14 +11,6 @@
 #define B_TEXT "Subject: b\r\n\r\nthe second one\r\n"
 #define C_TEXT "Subject: c\r\n\r\nthe third, a longer one\r\n"
 
-static void deliver(const char *store, const char *path, const char *text, uint8_t flags,
-                    int64_t unix_s)
-{
-    const struct mh_date date = {.unix_s = unix_s, .is_set = true};
-    cr_assert(mh_mem_deliver(store, path, text, strlen(text), flags, "", &date, NULL), "%s %s",
-              store, path);
-}
-
 struct search {
     const char *path, *text; /* PATH: or what is below it; NULL: anywhere */
     unsigned n;
@@ -64,10 +56,8 @@ static struct haul *open_one(void)
     kill_install();
     kill_arm(0, false, NULL);
     struct haul *h = haul_open(1, 1, true, POOL_BYTES);
-    struct mh_mem_options o;
-    mh_mem_options_init(&o);
-    configure("src0", &o);
-    configure("dst0", &o);
+    configure_faultless("src0");
+    configure_faultless("dst0");
     kill_between(h);
     kill_arm(0, false, &h->stop);
     h->cfg.quarantines = true;
@@ -87,24 +77,6 @@ static void run_killed(struct haul *h, const char *step, uint64_t nth, bool reac
     haul_open_state(h);
 }
 
-static size_t items_named(const struct haul *h, const char *state, const char *reason)
-{
-    const struct mh_mailbox_result *m = &h->res.mailboxes[0];
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_items; i++)
-        n += strcmp(m->items[i].state, state) == 0 && strcmp(m->items[i].reason, reason) == 0;
-    return n;
-}
-
-static void assert_quiet(struct haul *h)
-{
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, moved, 0);
-    ASSERT_COUNT(h, updated, 0);
-    ASSERT_COUNT(h, removed, 0);
-}
-
 /* --- after a kill ----------------------------------------------------------------------------------- */
 
 static int refuse_login(const struct mh_endpoint *ep, const struct mh_env *env, bool create,
@@ -119,20 +91,20 @@ static int refuse_login(const struct mh_endpoint *ep, const struct mh_env *env, 
 
 static void run_refused(struct haul *h)
 {
-    kill_connector.open = refuse_login;
+    gate_connector.open = refuse_login;
     (void)haul_run(h);
     cr_assert_neq(h->res.mailboxes[0].err.code, 0);
-    kill_connector.open = kill_open;
+    gate_connector.open = gate_open;
 }
 
 Test(broken_off, what_was_stored_and_not_recorded_is_ours)
 {
     for (int failed_between = 0; failed_between < 2; failed_between++) {
         struct haul *h = open_one();
-        deliver("src0", "INBOX", A_TEXT, 0, 1000);
-        deliver("src0", "INBOX", B_TEXT, MH_SEEN, 2000);
-        deliver("dst0", "INBOX", B_TEXT, MH_SEEN, 2000); /* another tool's */
-        deliver("dst0", "INBOX", C_TEXT, 0, 3000);       /* of nobody at the source */
+        (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
+        (void)put_text("src0", "INBOX", B_TEXT, MH_SEEN, 2000);
+        (void)put_text("dst0", "INBOX", B_TEXT, MH_SEEN, 2000); /* another tool's */
+        (void)put_text("dst0", "INBOX", C_TEXT, 0, 3000);       /* of nobody at the source */
         run_killed(h, "append_cut", 1, true);
         cr_assert_eq(count("INBOX", A_TEXT), 1);
         if (failed_between) /* a run that does not come so far forgets nothing */
@@ -142,7 +114,7 @@ Test(broken_off, what_was_stored_and_not_recorded_is_ours)
         ASSERT_COUNT(h, adopted, 1);
         ASSERT_COUNT(h, bytes, 0);
         cr_expect_eq(items_named(h, "copied", "broken-off"), 1u);
-        assert_quiet(h);
+        haul_run_quiet(h, "carried");
         expunge("INBOX", A_TEXT);
         expunge("INBOX", B_TEXT);
         haul_run_ok(h);
@@ -151,25 +123,32 @@ Test(broken_off, what_was_stored_and_not_recorded_is_ours)
         cr_expect_eq(count(quarantine, A_TEXT), 1);
         cr_expect_eq(count("INBOX", A_TEXT), 0);
         cr_expect_eq(count("INBOX", B_TEXT), 1, "another tool's mail was put away");
-        assert_quiet(h);
+        haul_run_quiet(h, "put away");
         haul_close(h);
     }
+}
+
+/* TEXT lies on both sides: it is found at the target, and stays there when the source deletes it. */
+static void expect_another_ones(struct haul *h, const char *text)
+{
+    haul_run_ok(h);
+    cr_expect_eq(items_named(h, "copied", "broken-off"), 0u);
+    ASSERT_COUNT(h, adopted_exact, 1);
+    expunge("INBOX", text);
+    haul_run_ok(h);
+    ASSERT_COUNT(h, removed, 0);
+    cr_expect_eq(count("INBOX", text), 1);
 }
 
 /* Killed before anything is stored: who finds it there then? */
 Test(broken_off, another_date_is_another_ones)
 {
     struct haul *h = open_one();
-    deliver("src0", "INBOX", A_TEXT, 0, 1000);
+    (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
     run_killed(h, "append_cut", 1, false);
     cr_assert_eq(count("INBOX", A_TEXT), 0);
-    deliver("dst0", "INBOX", A_TEXT, 0, 1001);
-    haul_run_ok(h);
-    ASSERT_COUNT(h, adopted_exact, 1);
-    expunge("INBOX", A_TEXT);
-    haul_run_ok(h);
-    ASSERT_COUNT(h, removed, 0);
-    cr_expect_eq(count("INBOX", A_TEXT), 1);
+    (void)put_text("dst0", "INBOX", A_TEXT, 0, 1001);
+    expect_another_ones(h, A_TEXT);
     haul_close(h);
 }
 
@@ -179,7 +158,7 @@ Test(broken_off, what_lies_behind_a_pass_that_has_ended_is_another_ones)
     static const enum mh_stop stops[] = {MH_STOP_NOT, MH_STOP_SOON};
     for (size_t i = 0; i < MH_ARRAY_LEN(stops); i++) {
         struct haul *h = open_one();
-        deliver("src0", "INBOX", A_TEXT, 0, 1000);
+        (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
         if (stops[i]) { /* stopped in good order, with messages left */
             struct mh_mem_options o;
             mh_mem_options_init(&o);
@@ -196,15 +175,10 @@ Test(broken_off, what_lies_behind_a_pass_that_has_ended_is_another_ones)
         } else {
             haul_run_ok(h);
         }
-        deliver("src0", "INBOX", C_TEXT, 0, 3000);
-        deliver("dst0", "INBOX", C_TEXT, 0, 3000); /* by hand, from one account to the other */
-        haul_run_ok(h);
-        cr_expect_eq(items_named(h, "copied", "broken-off"), 0u);
-        ASSERT_COUNT(h, adopted_exact, 1);
-        expunge("INBOX", C_TEXT);
-        haul_run_ok(h);
-        ASSERT_COUNT(h, removed, 0);
-        cr_expect_eq(count("INBOX", C_TEXT), 1);
+        (void)put_text("src0", "INBOX", C_TEXT, 0, 3000);
+        /* By hand, from one account to the other. */
+        (void)put_text("dst0", "INBOX", C_TEXT, 0, 3000);
+        expect_another_ones(h, C_TEXT);
         haul_close(h);
     }
 }
@@ -212,7 +186,7 @@ Test(broken_off, what_lies_behind_a_pass_that_has_ended_is_another_ones)
 Test(broken_off, flags_that_have_changed_meanwhile_are_carried)
 {
     struct haul *h = open_one();
-    deliver("src0", "INBOX", A_TEXT, MH_SEEN, 1000);
+    (void)put_text("src0", "INBOX", A_TEXT, MH_SEEN, 1000);
     run_killed(h, "append_cut", 1, true);
     uint64_t at_source = find("src0", "INBOX", A_TEXT).uid;
     uint64_t at_target = find("dst0", "INBOX", A_TEXT).uid;
@@ -221,7 +195,7 @@ Test(broken_off, flags_that_have_changed_meanwhile_are_carried)
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 1);
     cr_expect_eq(find("dst0", "INBOX", A_TEXT).flags, MH_SEEN | MH_FLAGGED | MH_ANSWERED);
-    assert_quiet(h);
+    haul_run_quiet(h, "flags");
     haul_close(h);
 }
 
@@ -254,7 +228,7 @@ Test(broken_off, flags_that_we_have_set_are_not_theirs)
                  {"its answer lost", 1, false}};
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         struct haul *h = open_one();
-        deliver("src0", "INBOX", A_TEXT, 0, 1000);
+        (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
         haul_run_ok(h);
         uint64_t uid = find("src0", "INBOX", A_TEXT).uid;
         cr_assert(mh_mem_set_flags("src0", "INBOX", uid, MH_FLAGGED, ""));
@@ -285,10 +259,10 @@ Test(broken_off, retry_failed_leaves_the_window_where_it_was)
     mh_mem_options_init(&o);
     o.multiappend = false;
     configure("dst0", &o);
-    deliver("src0", "INBOX", A_TEXT, 0, 1000);
+    (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
     haul_run_ok(h);
-    deliver("src0", "INBOX", C_TEXT, 0, 3000);
-    deliver("src0", "INBOX", B_TEXT, 0, 2000);
+    (void)put_text("src0", "INBOX", C_TEXT, 0, 3000);
+    (void)put_text("src0", "INBOX", B_TEXT, 0, 2000);
     run_killed(h, "append_end", 1, true);
     cr_assert_eq(count("INBOX", C_TEXT), 1);
     cr_assert_eq(count("INBOX", B_TEXT), 0);
@@ -315,8 +289,8 @@ Test(broken_off, what_was_sent_in_this_run_is_ours)
     mh_mem_options_init(&o);
     o.lose_answer_nth = 1;
     configure("dst0", &o);
-    deliver("src0", "INBOX", A_TEXT, 0, 1000);
-    deliver("src0", "INBOX", B_TEXT, 0, 2000);
+    (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
+    (void)put_text("src0", "INBOX", B_TEXT, 0, 2000);
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 2);
     ASSERT_COUNT(h, adopted, 0);
@@ -335,9 +309,9 @@ static struct haul *open_moved(void)
 {
     struct haul *h = open_one();
     cr_assert(mh_mem_make_folder("src0", "Work"));
-    deliver("src0", "INBOX", A_TEXT, 0, 1000);
-    deliver("src0", "INBOX", B_TEXT, 0, 2000);
-    deliver("dst0", "INBOX", B_TEXT, 0, 2000); /* another tool's */
+    (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
+    (void)put_text("src0", "INBOX", B_TEXT, 0, 2000);
+    (void)put_text("dst0", "INBOX", B_TEXT, 0, 2000); /* another tool's */
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 1);
     cr_assert(mh_mem_move("src0", "INBOX", find("src0", "INBOX", A_TEXT).uid, "Work"));
@@ -359,10 +333,7 @@ Test(broken_off, moved_mail_stays_whose_it_was)
     };
     for (size_t i = 0; i < MH_ARRAY_LEN(cases); i++) {
         struct haul *h = open_moved();
-        uint64_t before = 0;
-        struct mh_mem_stats stats;
-        mh_mem_stats("dst0", &stats);
-        before = stats.appends;
+        uint64_t before = store_stats("dst0").appends;
         if (cases[i].is_disturbed && cases[i].losses == 0)
             run_killed(h, "move", 1, cases[i].reaches);
         if (cases[i].losses) {
@@ -372,12 +343,11 @@ Test(broken_off, moved_mail_stays_whose_it_was)
         }
         haul_run_ok(h);
         kill_heal();
-        mh_mem_stats("dst0", &stats);
-        cr_expect_eq(stats.appends, before, "%s: its bytes were sent", cases[i].name);
+        cr_expect_eq(store_stats("dst0").appends, before, "%s: its bytes were sent", cases[i].name);
         cr_expect_eq(count("Work", A_TEXT), 1, "%s", cases[i].name);
         cr_expect_eq(count("Work", B_TEXT), 1, "%s", cases[i].name);
         cr_expect_eq(count(NULL, A_TEXT) + count(NULL, B_TEXT), 2, "%s", cases[i].name);
-        assert_quiet(h);
+        haul_run_quiet(h, cases[i].name);
         expunge("Work", A_TEXT);
         expunge("Work", B_TEXT);
         haul_run_ok(h);
@@ -414,7 +384,7 @@ static struct folders quarantine_folders(void)
 static struct haul *open_to_remove(void)
 {
     struct haul *h = open_one();
-    deliver("src0", "INBOX", A_TEXT, 0, 1000);
+    (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
     haul_run_ok(h);
     expunge("INBOX", A_TEXT);
     return h;
@@ -442,7 +412,7 @@ Test(broken_off, a_folder_that_was_left_empty_is_used)
     ASSERT_COUNT(h, removed, 1);
     cr_expect_eq(count(left, A_TEXT), 1);
     cr_expect_eq(quarantine_folders().n, before);
-    deliver("src0", "INBOX", B_TEXT, 0, 2000); /* from now on it is not empty */
+    (void)put_text("src0", "INBOX", B_TEXT, 0, 2000); /* from now on it is not empty */
     haul_run_ok(h);
     expunge("INBOX", B_TEXT);
     haul_run_ok(h);
@@ -457,8 +427,8 @@ Test(broken_off, what_was_deleted_below_a_renamed_folder_is_put_away)
     struct haul *h = open_one();
     cr_assert(mh_mem_make_folder("src0", "Old"));
     cr_assert(mh_mem_make_folder("src0", "Old/Sub"));
-    deliver("src0", "Old", A_TEXT, 0, 1000);
-    deliver("src0", "Old/Sub", C_TEXT, 0, 3000);
+    (void)put_text("src0", "Old", A_TEXT, 0, 1000);
+    (void)put_text("src0", "Old/Sub", C_TEXT, 0, 3000);
     haul_run_ok(h);
     cr_assert(mh_mem_remove_folder("src0", "Old/Sub"));
     cr_assert(mh_mem_rename("src0", "Old", "New"));
@@ -466,7 +436,7 @@ Test(broken_off, what_was_deleted_below_a_renamed_folder_is_put_away)
     ASSERT_COUNT(h, removed, 1);
     cr_expect_eq(count("New", A_TEXT), 1);
     cr_expect_eq(count(quarantine, C_TEXT), 1);
-    assert_quiet(h);
+    haul_run_quiet(h, "renamed");
     haul_close(h);
 }
 
@@ -497,25 +467,15 @@ static int slow_write(sqlite3_file *f, const void *buf, int n, sqlite3_int64 at)
     return shim_methods.xWrite(f, buf, n, at);
 }
 
-static sqlite3_io_methods slow_methods;
-
-static int slow_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out)
-{
-    int rc = shim_open(vfs, name, file, flags, out);
-    if (file->pMethods)
-        file->pMethods = &slow_methods;
-    return rc;
-}
-
 /* A change of flags, and then the connection is lost in the look behind it. */
 static int slow_scan(struct mh_session *s, uint64_t uid_from, struct mh_scan *out,
                      struct mh_err *err)
 {
     (void)uid_from;
     (void)out;
-    kill_connector.scan = kill_scan;
+    gate_connector.scan = gate_scan;
     s->is_dead = true;
-    return kill_lost(err);
+    return kill_lost(s, err);
 }
 
 static int slow_store_flags(struct mh_session *s, const uint64_t *uids, size_t n, bool add,
@@ -540,29 +500,26 @@ static int slow_scan_uids(struct mh_session *s, const uint64_t *uids, size_t n, 
 
 Test(broken_off, what_an_attempt_has_written_is_read_by_the_next)
 {
-    shim_install();
-    slow_methods = shim_methods;
-    slow_methods.xWrite = slow_write;
-    shim.vfs.xOpen = slow_open;
-    kill_methods = slow_methods; /* open_one() installs no other */
+    state_disk_install();
+    state_disk.xWrite = slow_write; /* open_one() installs no other */
     struct haul *h = open_one();
     struct mh_mem_options o;
     mh_mem_options_init(&o);
     o.condstore = o.qresync = false; /* the target's window is all that is scanned there */
     configure("dst0", &o);
-    deliver("src0", "INBOX", A_TEXT, 0, 1000);
+    (void)put_text("src0", "INBOX", A_TEXT, 0, 1000);
     haul_run_ok(h);
     uint64_t uid = find("src0", "INBOX", A_TEXT).uid;
     cr_assert(mh_mem_set_flags("src0", "INBOX", uid, MH_FLAGGED, ""));
-    deliver("src0", "INBOX", B_TEXT, 0, 2000);
-    deliver("dst0", "INBOX", C_TEXT, 0, 3000); /* so that there is something to look at */
-    kill_connector.scan = slow_scan;
-    kill_connector.store_flags = slow_store_flags;
-    kill_connector.scan_uids = slow_scan_uids;
+    (void)put_text("src0", "INBOX", B_TEXT, 0, 2000);
+    (void)put_text("dst0", "INBOX", C_TEXT, 0, 3000); /* so that there is something to look at */
+    gate_connector.scan = slow_scan;
+    gate_connector.store_flags = slow_store_flags;
+    gate_connector.scan_uids = slow_scan_uids;
     haul_run_ok(h);
     ASSERT_COUNT(h, updated, 1);
-    kill_connector.store_flags = kill_store_flags;
-    kill_connector.scan_uids = kill_scan_uids;
+    gate_connector.store_flags = gate_store_flags;
+    gate_connector.scan_uids = gate_scan_uids;
     cr_assert_eq(find("dst0", "INBOX", A_TEXT).flags, MH_FLAGGED);
     /* Was it taken for the work of the target's user? Then it would stay. */
     cr_assert(mh_mem_set_flags("src0", "INBOX", uid, 0, ""));

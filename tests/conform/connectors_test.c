@@ -251,12 +251,6 @@ static void expect_mails(struct bench *b, const struct mh_folder *f, const struc
     mh_scan_done(&scan);
 }
 
-static void free_mails(struct mail *mails, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        bytes_free(&mails[i].bytes);
-}
-
 /* --- opening ---------------------------------------------------------------------------------- */
 
 CONFORM(a_missing_source_is_an_error)
@@ -356,6 +350,44 @@ CONFORM(selecting_a_missing_folder_is_an_error)
     mh_free(native);
 }
 
+/* A folder with one message of that NUMBER. */
+static void make_with_mail(struct bench *b, const char *path, unsigned number, struct made *out)
+{
+    struct mail m = {.bytes = bytes_message(200, number)};
+    struct verdicts vs;
+    make_folder(b->c, b->s, path, MH_ROLE_NONE, out);
+    append_all(b, &out->folder, &m, 1, 64, &vs);
+    verdicts_free(&vs);
+    bytes_free(&m.bytes);
+}
+
+/* PATH is listed once, can be opened, and holds that one message. */
+static const struct mh_folder *expect_folder(struct bench *b, const struct mh_folders *l,
+                                             const char *path, unsigned number)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += strcmp(l->v[i].path, path) == 0;
+    cr_assert_eq(n, 1u, "%s is listed %zu times", path, n);
+    const struct mh_folder *f = mh_folders_find(l, path);
+    struct bytes want = bytes_message(200, number);
+    struct mh_scan scan;
+    struct collector got;
+    scan_folder(b->c, b->s, f, &scan);
+    cr_assert_eq(scan.n, 1u, "%s: %zu messages", path, scan.n);
+    const struct mh_item *item = &scan.items[0];
+    collector_init(&got);
+    ASSERT_OK(b->c->fetch(b->s, &item, 1, &got.sink, &err));
+    cr_assert_eq(got.n, 1u);
+    cr_expect(got.v[0].bytes.len == want.len &&
+                  memcmp(got.v[0].bytes.data, want.data, want.len) == 0,
+              "%s has another's mail", path);
+    collector_free(&got);
+    mh_scan_done(&scan);
+    bytes_free(&want);
+    return f;
+}
+
 /* Raw components as hostile servers and old clients have them. */
 static const struct {
     const char *name;
@@ -442,17 +474,12 @@ CONFORM(hostile_folder_names)
             mh_buf_adds(&path, "Top.1/");
         mh_path_add_component(&path, hostile[i % N].raw, hostile[i % N].len);
         ASSERT_OK(b->c->plan_name(b->s, mh_buf_str(&path), &planned, &planned_native, &err));
-        make_folder(b->c, b->s, mh_buf_str(&path), MH_ROLE_NONE, &made[i]);
+        make_with_mail(b, mh_buf_str(&path), (unsigned)i, &made[i]);
         cr_expect_str_eq(made[i].folder.path, planned, "%s", hostile[i % N].name);
         cr_expect_str_eq(made[i].folder.native, planned_native, "%s", hostile[i % N].name);
         bool may_change = hostile[i % N].len > 150 && (b->sub->deviations & FIXED_NAMES);
         if (!may_change)
             cr_expect_str_eq(made[i].folder.path, mh_buf_str(&path), "%s", hostile[i % N].name);
-        struct mail m = {.bytes = bytes_message(200, (unsigned)i)};
-        struct verdicts vs;
-        append_all(b, &made[i].folder, &m, 1, 64, &vs);
-        verdicts_free(&vs);
-        bytes_free(&m.bytes);
         mh_free(planned);
         mh_free(planned_native);
         mh_buf_done(&path);
@@ -460,27 +487,8 @@ CONFORM(hostile_folder_names)
     reopen(b);
     ASSERT_OK(b->c->list(b->s, MH_LIST_NAMES, &l, &err));
     for (size_t i = 0; i < 2 * N; i++) {
-        size_t found = 0;
-        for (size_t j = 0; j < l.n; j++)
-            found += strcmp(l.v[j].path, made[i].folder.path) == 0;
-        cr_assert_eq(found, 1u, "%s is listed %zu times", hostile[i % N].name, found);
-        const struct mh_folder *f = mh_folders_find(&l, made[i].folder.path);
-        cr_expect_str_eq(f->native, made[i].folder.native);
-        struct mail m = {.bytes = bytes_message(200, (unsigned)i)};
-        struct mh_scan scan;
-        struct collector got;
-        scan_folder(b->c, b->s, f, &scan);
-        cr_assert_eq(scan.n, 1u, "%s: %zu messages", hostile[i % N].name, scan.n);
-        const struct mh_item *item = &scan.items[0];
-        collector_init(&got);
-        ASSERT_OK(b->c->fetch(b->s, &item, 1, &got.sink, &err));
-        cr_assert_eq(got.n, 1u);
-        cr_expect_eq(got.v[0].bytes.len, m.bytes.len);
-        cr_expect(memcmp(got.v[0].bytes.data, m.bytes.data, m.bytes.len) == 0,
-                  "%s has another's mail", hostile[i % N].name);
-        collector_free(&got);
-        mh_scan_done(&scan);
-        bytes_free(&m.bytes);
+        const struct mh_folder *f = expect_folder(b, &l, made[i].folder.path, (unsigned)i);
+        cr_expect_str_eq(f->native, made[i].folder.native, "%s", hostile[i % N].name);
         made_free(&made[i]);
     }
     mh_folders_done(&l);
@@ -532,7 +540,7 @@ CONFORM(sizes_come_back_exactly)
         cr_expect_eq(mh_scan_find(&scan, vs.v[i].uid)->size, sizes[i], "announced size");
     mh_scan_done(&scan);
     verdicts_free(&vs);
-    free_mails(mails, N);
+    mails_free(mails, N);
     made_free(&m);
 }
 
@@ -603,7 +611,7 @@ CONFORM(odd_octets_come_back_exactly)
         reopen(b);
         expect_mails(b, &m.folder, mails, n, &vs);
         verdicts_free(&vs);
-        free_mails(mails, N + 1);
+        mails_free(mails, N + 1);
         made_free(&m);
     }
 }
@@ -646,7 +654,7 @@ CONFORM(random_octets_come_back_exactly)
     reopen(b);
     expect_mails(b, &m.folder, mails, N, &vs);
     verdicts_free(&vs);
-    free_mails(mails, N);
+    mails_free(mails, N);
     made_free(&m);
 }
 
@@ -683,7 +691,7 @@ CONFORM(flags_keywords_and_dates)
     for (size_t i = 0; i < N; i++)
         cr_expect_neq(vs.v[i].uidvalidity, 0u);
     verdicts_free(&vs);
-    free_mails(mails, N);
+    mails_free(mails, N);
     made_free(&m);
 }
 
@@ -715,7 +723,7 @@ CONFORM(flags_can_be_changed)
     reopen(b);
     expect_mails(b, &m.folder, mails, N, &vs);
     verdicts_free(&vs);
-    free_mails(mails, N);
+    mails_free(mails, N);
     made_free(&m);
 }
 
@@ -745,7 +753,7 @@ CONFORM(twins_are_two_messages)
     cr_expect_eq(scan.n, 6u);
     cr_expect_not_null(mh_scan_find(&scan, first));
     mh_scan_done(&scan);
-    free_mails(mails, N);
+    mails_free(mails, N);
     made_free(&m);
 }
 
@@ -783,7 +791,7 @@ CONFORM(five_thousand_messages)
     }
     mh_folders_done(&l);
     verdicts_free(&vs);
-    free_mails(mails, N);
+    mails_free(mails, N);
     made_free(&m);
 }
 
@@ -818,7 +826,7 @@ static void listed_make(struct bench *b, struct listed *l)
                                  .date = {1000000000 + (int64_t)i * 5000, (int16_t)(i * 7), true}};
     append_all(b, &l->m.folder, mails, LISTED, 4096, &vs);
     verdicts_free(&vs);
-    free_mails(mails, LISTED);
+    mails_free(mails, LISTED);
     scan_folder(b->c, b->s, &l->m.folder, &l->all);
     cr_assert_eq(l->all.n, (size_t)LISTED);
     for (size_t i = 0; i < LISTED; i++)
@@ -1137,7 +1145,7 @@ CONFORM(changes_since_then)
     cr_expect_eq(h.changes.scan.n, 0u);
     cr_expect_eq(h.changes.gone_by, MH_GONE_NONE);
     verdicts_free(&vs);
-    free_mails(late, 2);
+    mails_free(late, 2);
     history_free(&h);
 }
 
@@ -1557,43 +1565,6 @@ static bool can_rename(const struct bench *b)
     return can;
 }
 
-/* A folder with one message of that NUMBER. */
-static void make_with_mail(struct bench *b, const char *path, unsigned number, struct made *out)
-{
-    struct mail m = {.bytes = bytes_message(200, number)};
-    struct verdicts vs;
-    make_folder(b->c, b->s, path, MH_ROLE_NONE, out);
-    append_all(b, &out->folder, &m, 1, 4096, &vs);
-    verdicts_free(&vs);
-    bytes_free(&m.bytes);
-}
-
-/* PATH is listed once, can be opened, and holds that one message. */
-static const struct mh_folder *expect_folder(struct bench *b, const struct mh_folders *l,
-                                             const char *path, unsigned number)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++)
-        n += strcmp(l->v[i].path, path) == 0;
-    cr_assert_eq(n, 1u, "%s is listed %zu times", path, n);
-    const struct mh_folder *f = mh_folders_find(l, path);
-    struct bytes want = bytes_message(200, number);
-    struct mh_scan scan;
-    struct collector got;
-    scan_folder(b->c, b->s, f, &scan);
-    cr_assert_eq(scan.n, 1u, "%s: %zu messages", path, scan.n);
-    const struct mh_item *item = &scan.items[0];
-    collector_init(&got);
-    ASSERT_OK(b->c->fetch(b->s, &item, 1, &got.sink, &err));
-    cr_expect(got.v[0].bytes.len == want.len &&
-                  memcmp(got.v[0].bytes.data, want.data, want.len) == 0,
-              "%s has another's mail", path);
-    collector_free(&got);
-    mh_scan_done(&scan);
-    bytes_free(&want);
-    return f;
-}
-
 static int rename_folder(struct bench *b, struct made *m, const char *path, struct mh_err *err)
 {
     struct made now = {.folder = {.role = m->folder.role}};
@@ -1827,7 +1798,7 @@ static void stock_make(struct bench *b, struct stock *st, size_t n, size_t size)
 
 static void stock_free(struct stock *st)
 {
-    free_mails(st->mails, st->n);
+    mails_free(st->mails, st->n);
     free(st->mails);
     free(st->items);
     verdicts_free(&st->vs);
@@ -1954,7 +1925,6 @@ CONFORM(closing_in_the_middle)
     struct verdicts vs;
     struct mail mail = {.bytes = bytes_message(100000, 1)};
     struct mh_append what = {.octets = 500000, .cookie = 3};
-    struct mh_slab *slab = NULL;
     make_folder(b->c, b->s, "Close", MH_ROLE_NONE, &m);
     verdicts_init(&vs, 4);
     ASSERT_OK(b->c->append_open(b->s, &m.folder, &vs.sink, &err));
@@ -1964,10 +1934,7 @@ CONFORM(closing_in_the_middle)
     ASSERT_OK(send_mail(b->r, b->c, b->s, &mail, 2, 65536, &err));
     ASSERT_OK(b->c->append_begin(b->s, &what, &err));
     for (int i = 0; i < 5; i++) {
-        ASSERT_OK(mh_slab_get_wait(b->r->pool, MH_NEVER, &slab, &err));
-        memset(slab->data, 'x', MH_SLAB_BYTES);
-        ASSERT_OK(b->c->append_data(b->s, mh_slice_of(slab, 0, MH_SLAB_BYTES), &err));
-        mh_slab_unref(slab);
+        send_slab(b->r, b->c, b->s);
         mh_yield();
     }
     reopen(b);
@@ -1986,6 +1953,7 @@ CONFORM(closing_in_the_middle)
     const struct mh_item **items = item_list(&scan);
     collector_init(&got);
     ASSERT_OK(b->c->fetch(b->s, items, scan.n, &got.sink, &err));
+    cr_expect_eq(got.n, scan.n);
     for (size_t i = 0; i < got.n; i++) {
         cr_expect_eq(got.v[i].bytes.len, mail.bytes.len);
         cr_expect(memcmp(got.v[i].bytes.data, mail.bytes.data, mail.bytes.len) == 0);
@@ -2072,7 +2040,7 @@ CONFORM(copying_to_every_other)
         ASSERT_OK(b->c->fetch(b->s, st.items, N, &pump.sink, &err));
         ASSERT_OK(other.c->append_flush(other.s, &err));
         cr_assert_eq(vs.n, (size_t)N);
-        struct mail mails[N];
+        struct mail mails[N] = {{.flags = 0}};
         for (size_t j = 0; j < N; j++)
             for (size_t k = 0; k < N; k++)
                 if (st.vs.v[k].uid == st.items[j]->uid)
@@ -2111,7 +2079,7 @@ static void writer_main(void *arg)
                                  .keywords = job->number % 2 ? "odd" : "even"};
     append_all(&b, job->folder, mails, 30, 30000, &vs);
     b.c->close(b.s);
-    free_mails(mails, 30);
+    mails_free(mails, 30);
     verdicts_free(&vs);
 }
 
@@ -2133,6 +2101,7 @@ CONFORM(several_writers_to_one_folder)
     struct collector got;
     collector_init(&got);
     ASSERT_OK(b->c->fetch(b->s, items, scan.n, &got.sink, &err));
+    cr_expect_eq(got.n, scan.n);
     bool seen[400] = {false};
     for (size_t i = 0; i < got.n; i++) {
         unsigned number = 0;

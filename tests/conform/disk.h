@@ -10,10 +10,10 @@
 
 #include "rig.h"
 
-/* Runs a command in the scratch folder; its exit code. */
+/* Runs commands in the scratch folder, to the first that fails; its exit code. */
 static inline int shell_rc(const struct rig *r, const char *command)
 {
-    char *in_dir = mh_asprintf("cd '%s' && %s", r->dir, command);
+    char *in_dir = mh_asprintf("set -e; cd '%s'; %s", r->dir, command);
     int rc = system(in_dir);
     mh_free(in_dir);
     return rc;
@@ -98,6 +98,28 @@ static inline const char *box_keywords(const struct box *box, size_t i)
     return mh_kwsets_text(box->scan.kwsets, box->items[i]->kwset);
 }
 
+/* A message as it is to be found, however a file has it. */
+struct want {
+    const char *text;
+    uint8_t flags;
+    const char *keywords;
+    uint64_t size;
+    int64_t unix_s;
+};
+
+static inline void box_expect(const struct box *box, const struct want *want, size_t n)
+{
+    cr_assert_eq(box->scan.n, n);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = box_find(box, want[i].text, strlen(want[i].text));
+        const struct mh_item *item = box->items[at];
+        cr_expect_eq(item->flags, want[i].flags, "%zu", i);
+        cr_expect_str_eq(box_keywords(box, at), want[i].keywords, "%zu", i);
+        cr_expect_eq(item->size, want[i].size, "%zu: %llu", i, (unsigned long long)item->size);
+        cr_expect_eq(item->date.unix_s, want[i].unix_s, "%zu", i);
+    }
+}
+
 /* --- an archive with a session on it ---------------------------------------------------------- */
 
 struct disk {
@@ -159,12 +181,6 @@ static inline void disk_read_around(struct disk *d, const struct mh_folder *f, s
     cr_assert_eq(d->box.scan.n, n);
     shell(d->r, command);
     box_fetch(d->c, d->s, &d->box);
-}
-
-static inline void mails_free(struct mail *mails, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        bytes_free(&mails[i].bytes);
 }
 
 /* Appends N messages, a few octets at a time, and waits for their verdicts: the caller's to free. */

@@ -4,6 +4,7 @@
  * the numbers are added up (haul.h). MH_TEST_SEED=n repeats a random test.
  */
 #include "base/limits.h"
+#include "chance.h"
 #include "haul.h"
 
 #define POOL_BYTES (16ull << 20)
@@ -28,6 +29,14 @@ static void assert_three_folders(void)
     ASSERT_SAME("Archive/2019");
 }
 
+/* A pass over N messages when nothing has happened since the last one. */
+static void run_again(struct haul *h, uint64_t n)
+{
+    haul_run_quiet(h, "again");
+    ASSERT_COUNT(h, found, n);
+    ASSERT_COUNT(h, unchanged, n);
+}
+
 /* --- copying -------------------------------------------------------------------------------------- */
 
 Test(engine, a_copy_is_byte_exact_with_flags_keywords_and_dates)
@@ -50,17 +59,11 @@ Test(engine, a_second_run_copies_nothing)
     struct haul *h = open_one();
     fill_three_folders();
     haul_run_ok(h);
-    struct mh_mem_options o;
-    mh_mem_options_init(&o);
-    configure("src0", &o);
-    haul_run_ok(h);
-    ASSERT_COUNT(h, found, 167);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, unchanged, 167);
-    struct mh_mem_stats stats;
-    mh_mem_stats("src0", &stats);
-    cr_assert_eq(stats.fetched, 0u, "a run without news fetched %llu messages",
-                 (unsigned long long)stats.fetched);
+    configure_faultless("src0");
+    run_again(h, 167);
+    uint64_t fetched = store_stats("src0").fetched;
+    cr_assert_eq(fetched, 0u, "a run without news fetched %llu messages",
+                 (unsigned long long)fetched);
     assert_three_folders();
     haul_close(h);
 }
@@ -76,10 +79,7 @@ Test(engine, a_second_run_without_condstore_copies_nothing)
     configure("dst0", &o);
     fill_three_folders();
     haul_run_ok(h);
-    haul_run_ok(h);
-    ASSERT_COUNT(h, found, 167);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, unchanged, 167);
+    run_again(h, 167);
     assert_three_folders();
     haul_close(h);
 }
@@ -115,9 +115,7 @@ Test(engine, new_mail_and_changed_flags_are_the_delta)
     ASSERT_COUNT(h, updated, 3);
     assert_three_folders();
     ASSERT_SAME("New");
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, updated, 0);
+    run_again(h, 175);
     haul_close(h);
 }
 
@@ -202,9 +200,8 @@ static void assert_culprits(struct haul *h, const unsigned *culprits, size_t n)
             named |= h->res.mailboxes[0].items[i].uid == culprits[k] + 1;
         cr_expect(named, "message %u is not in the list of failures", culprits[k]);
     }
-    struct mh_mem_stats stats;
-    mh_mem_stats("dst0", &stats);
-    cr_assert_gt(stats.largest_batch, 1u, "no batch was ever sent: the test tests nothing");
+    cr_assert_gt(store_stats("dst0").largest_batch, 1u,
+                 "no batch was ever sent: the test tests nothing");
 }
 
 Test(engine, one_refused_message_of_a_batch_is_isolated)
@@ -226,9 +223,7 @@ Test(engine, three_refused_messages_of_a_batch_are_isolated)
     struct haul *h = open_with_culprits(culprits, 3);
     assert_culprits(h, culprits, 3);
     /* The next run tries them again, and only them. */
-    struct mh_mem_options o;
-    mh_mem_options_init(&o);
-    configure("dst0", &o);
+    configure_faultless("dst0");
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 3);
     ASSERT_COUNT(h, unchanged, 97);
@@ -315,30 +310,11 @@ Test(engine, messages_above_the_limit_are_exported_byte_exact)
 
 /* --- lost connections -------------------------------------------------------------------------------- */
 
-static unsigned long long test_seed(void)
-{
-    const char *s = getenv("MH_TEST_SEED");
-    unsigned long long seed = s ? strtoull(s, NULL, 10) : (unsigned long long)mh_clock_mono_us();
-    cr_log_info("MH_TEST_SEED=%llu", seed);
-    (void)fprintf(stderr, "MH_TEST_SEED=%llu\n", seed);
-    return seed;
-}
-
-static unsigned long long random_state;
-
-static uint64_t random_below(uint64_t n)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return n ? (random_state * 0x2545f4914f6cdd1dull >> 11) % n : 0;
-}
-
 static void random_start(void)
 {
-    random_state = test_seed() * 2654435769u + 88172645463325252ull;
-    for (int i = 0; i < 8; i++)
-        (void)random_below(2);
+    unsigned long long seed = chance_seed();
+    (void)fprintf(stderr, "MH_TEST_SEED=%llu\n", seed);
+    chance_begin(seed);
 }
 
 struct fault {
@@ -351,10 +327,10 @@ struct fault {
 /* Any server: with and without batches, UIDs in its answers, delay. */
 static struct fault random_server(void)
 {
-    return (struct fault){.n = 20 + (unsigned)random_below(600),
-                          .multiappend = random_below(3) != 0,
-                          .uidplus = random_below(3) != 0,
-                          .late_ms = random_below(2) ? 50 : 0};
+    return (struct fault){.n = 20 + below(600),
+                          .multiappend = below(3) != 0,
+                          .uidplus = below(3) != 0,
+                          .late_ms = below(2) ? 50 : 0};
 }
 
 /* One mailbox, one fault: nothing lost, nothing doubled, nothing failed; a second run finds all in place. */
@@ -384,9 +360,7 @@ static void run_with_fault(const struct fault *f)
               d.lost, d.extra);
     ASSERT_COUNT(h, found, f->n);
     ASSERT_COUNT(h, failed, 0);
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, unchanged, f->n);
+    run_again(h, f->n);
     haul_close(h);
 }
 
@@ -395,7 +369,7 @@ Test(engine, a_lost_answer_neither_doubles_nor_loses, .timeout = 300)
     random_start();
     for (int i = 0; i < 100; i++) {
         struct fault f = random_server();
-        f.lose_answer_nth = 1 + random_below(f.n);
+        f.lose_answer_nth = 1 + below(f.n);
         run_with_fault(&f);
     }
 }
@@ -405,8 +379,8 @@ Test(engine, a_connection_lost_inside_the_data_neither_doubles_nor_loses, .timeo
     random_start();
     for (int i = 0; i < 100; i++) {
         struct fault f = random_server();
-        uint64_t at = 1 + random_below(300ull * f.n);
-        *(random_below(2) ? &f.drop_append_at : &f.drop_fetch_at) = at;
+        uint64_t at = 1 + below(300 * f.n);
+        *(below(2) ? &f.drop_append_at : &f.drop_fetch_at) = at;
         run_with_fault(&f);
     }
 }
@@ -423,19 +397,19 @@ static void new_fault(bool is_source)
         return;
     }
     (void)pthread_mutex_lock(&s->lock);
-    switch (random_below(is_source ? 2 : 3)) {
+    switch (below(is_source ? 2 : 3)) {
     case 0:
         break;
     case 1:
         faults_left--;
         if (is_source)
-            s->options.drop_fetch_at = s->fetched_octets + 1 + random_below(40000);
+            s->options.drop_fetch_at = s->fetched_octets + 1 + below(40000);
         else
-            s->options.drop_append_at = s->appended_octets + 1 + random_below(40000);
+            s->options.drop_append_at = s->appended_octets + 1 + below(40000);
         break;
     default:
         faults_left--;
-        s->options.lose_answer_nth = s->stats.appends + 1 + random_below(100);
+        s->options.lose_answer_nth = s->stats.appends + 1 + below(100);
         break;
     }
     (void)pthread_mutex_unlock(&s->lock);
@@ -445,33 +419,36 @@ static void new_fault(bool is_source)
 /* Some messages may be given up after three losses, never doubled; the next quiet run brings the rest. */
 Test(engine, connections_that_are_lost_again_and_again_neither_double_nor_lose, .timeout = 300)
 {
+    unsigned faults = 0;
     random_start();
     for (int i = 0; i < 40; i++) {
         struct haul *h = open_one();
         struct mh_mem_options o;
         mh_mem_options_init(&o);
-        o.uidplus = random_below(3) != 0;
-        o.multiappend = random_below(3) != 0;
+        o.uidplus = below(3) != 0;
+        o.multiappend = below(3) != 0;
         configure("dst0", &o);
-        far.late_ms = random_below(2) ? 50 : 0;
+        far.late_ms = below(2) ? 50 : 0;
         for (unsigned k = 0; k < 250; k++)
             (void)put_number("src0", "INBOX", k % 11 == 3 ? 3 : k, 300 + (k % 7) * 10);
         put_numbers("src0", "Archive", 300, 120);
-        faults_left = 2 + (unsigned)random_below(8);
+        const unsigned planned = 2 + below(8);
+        faults_left = planned;
         far.on_open = new_fault;
         haul_run_ok(h);
         far.on_open = NULL;
+        faults += planned - faults_left;
         struct difference d = differ("src0", NULL, "dst0", NULL, SAME_ALL);
         cr_assert_eq(d.extra, 0u, "round %d: %zu doubled", i, d.extra);
         cr_assert_eq(d.lost, h->res.counts.failed, "round %d: %zu missing, %llu failed", i, d.lost,
                      (unsigned long long)h->res.counts.failed);
-        mh_mem_options_init(&o);
-        configure("src0", &o);
-        configure("dst0", &o);
+        configure_faultless("src0");
+        configure_faultless("dst0");
         haul_run_ok(h);
         ASSERT_SAME_AS("src0", NULL, "dst0", NULL, SAME_ALL);
         haul_close(h);
     }
+    cr_assert_gt(faults, 20, "%u faults only", faults);
 }
 
 /* A message that takes the connection with it each time is given up, alone. */
@@ -492,6 +469,7 @@ static void run_deadly(int64_t late_ms, bool multiappend, unsigned deadly_more, 
     ASSERT_COUNT(h, failed, n);
     ASSERT_COUNT(h, copied + h->res.counts.adopted, 120 - n); /* an answer may be lost with it */
     cr_assert_eq(reason_count(&h->res.failed, "connection-lost"), n);
+    cr_assert_eq(items_named(h, "failed", "connection-lost"), n, "each one is named");
     for (size_t k = 0; k < h->res.mailboxes[0].n_items; k++)
         cr_assert_eq(h->res.mailboxes[0].items[k].uid % 12, 10u);
     struct difference d = differ("src0", "INBOX", "dst0", "INBOX", SAME_ALL);
@@ -615,8 +593,7 @@ Test(engine, over_quota_for_ever_ends_when_patience_does)
     cr_assert_eq(h->res.mailboxes[1].counts.copied, 30u);
     ASSERT_SAME_AS("src1", NULL, "dst1", NULL, SAME_ALL);
     /* Room is made: the next run brings the rest. */
-    mh_mem_options_init(&o);
-    configure("dst0", &o);
+    configure_faultless("dst0");
     haul_run_ok(h);
     ASSERT_COUNT(h, failed, 0);
     ASSERT_SAME_AS("src0", NULL, "dst0", NULL, SAME_ALL);
@@ -639,9 +616,7 @@ Test(engine, without_uidplus_the_uids_are_found_and_a_second_run_does_nothing)
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 100);
     ASSERT_SAME("INBOX");
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, unchanged, 100);
+    run_again(h, 100);
     /* Flags can only follow when the UID is known. */
     change_flags("src0", "INBOX", 7, MH_DELETED, "found");
     haul_run_ok(h);
@@ -663,9 +638,7 @@ Test(engine, without_keywords_they_are_dropped_and_noted)
     ASSERT_SAME_AS("src0", "INBOX", "dst0", "INBOX", SAME_BUT_KEYWORDS);
     const struct mh_mailbox_result *m = &h->res.mailboxes[0];
     cr_assert_not_null(find_item_result(m->notes, m->n_notes, "keywords", "not-kept-by-target"));
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, updated, 0);
+    run_again(h, 40);
     haul_close(h);
 }
 
@@ -686,8 +659,7 @@ Test(engine, a_target_that_holds_half_the_mail_is_adopted)
     struct difference d = differ("src0", "INBOX", "dst0", "INBOX", SAME_ALL);
     cr_assert_eq(d.lost, 0u);
     cr_assert_eq(d.extra, 5u);
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
+    run_again(h, 130);
     cr_assert_eq(store_messages("dst0"), 135u);
     haul_close(h);
 }
@@ -703,8 +675,7 @@ Test(engine, a_lost_state_is_made_anew_by_adopting_everything)
     ASSERT_COUNT(h, adopted, 167);
     ASSERT_COUNT(h, unchanged, 0);
     assert_three_folders();
-    haul_run_ok(h);
-    ASSERT_COUNT(h, unchanged, 167);
+    run_again(h, 167);
     haul_close(h);
 }
 
@@ -720,9 +691,7 @@ static void renumber_and_run(const char *store)
     ASSERT_COUNT(h, copied, 5);
     ASSERT_COUNT(h, adopted, 167);
     assert_three_folders();
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
-    ASSERT_COUNT(h, unchanged, 172);
+    run_again(h, 172);
     haul_close(h);
 }
 
@@ -747,8 +716,7 @@ Test(engine, two_folders_into_one_arrive_together)
     haul_run_ok(h);
     ASSERT_COUNT(h, copied, 330);
     ASSERT_SAME_AS("src0", NULL, "dst0", "All", SAME_ALL);
-    haul_run_ok(h);
-    ASSERT_COUNT(h, copied, 0);
+    run_again(h, 330);
     put_numbers("src0", "INBOX", 900, 3);
     put_numbers("src0", "Archive", 950, 3);
     haul_run_ok(h);
@@ -794,11 +762,11 @@ Test(engine, two_folders_into_one_survive_lost_answers, .timeout = 300)
         struct haul *h = open_one();
         struct mh_mem_options o;
         mh_mem_options_init(&o);
-        o.lose_answer_nth = 1 + random_below(560);
-        o.uidplus = random_below(2) != 0;
+        o.lose_answer_nth = 1 + below(560);
+        o.uidplus = below(2) != 0;
         configure("dst0", &o);
         h->all_into = "All";
-        far.late_ms = random_below(2) ? 50 : 0;
+        far.late_ms = below(2) ? 50 : 0;
         put_numbers("src0", "INBOX", 0, 300);
         put_numbers("src0", "Archive", 260, 300); /* 40 are in both */
         haul_run_ok(h);
@@ -889,9 +857,7 @@ struct cost {
 static struct cost cost_of(unsigned n)
 {
     struct haul *h = open_one();
-    struct mh_mem_options o;
-    mh_mem_options_init(&o);
-    configure("dst0", &o);
+    configure_faultless("dst0");
     h->cfg.lanes_per_mailbox = 1;
     for (unsigned i = 0; i < n; i++)
         (void)put_number("src0", "INBOX", i * 4, 500 + (i * 37) % 3000);
@@ -967,8 +933,8 @@ Test(engine, check_says_which_side_refuses_its_list)
         struct mh_check_result r;
         struct mh_mem_options o;
         fill_three_folders();
+        configure_faultless(target ? "src0" : "dst0");
         mh_mem_options_init(&o);
-        configure(target ? "src0" : "dst0", &o);
         o.refuse_list = true;
         configure(target ? "dst0" : "src0", &o);
         ASSERT_OK(mh_engine_check(&h->cfg, &r, &err));

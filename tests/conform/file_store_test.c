@@ -1,25 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the frame of the connectors for files does the same for all of them: archives that are not there. */
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
-
-#include "connectors/eml/eml.h"
-#include "connectors/maildir/maildir.h"
-#include "connectors/mbox/mbox.h"
 #include "disk.h"
-
-static const struct mh_connector *const connectors[] = {&mh_maildir, &mh_mbox, &mh_eml};
-static size_t numbers[] = {0, 1, 2};
-
-static struct criterion_test_params params(void)
-{
-    return cr_make_param_array(size_t, numbers, MH_ARRAY_LEN(numbers));
-}
-
-static const struct mh_connector *connector_of(const struct rig *r)
-{
-    return connectors[*(const size_t *)r->ctx];
-}
+#include "each_store.h"
 
 /* The session is on nothing: no folders, names as they would be, and nothing is made. */
 static void expect_empty(struct disk *d, const char *path)
@@ -50,7 +32,7 @@ static const char *const missing[] = {"a", "a/", "a/b", "none/at/all", "./a//b/"
 
 static void body_target(struct rig *r)
 {
-    const struct mh_connector *c = connector_of(r);
+    const struct mh_connector *c = file_store_of(r);
     cr_assert_eq(chdir(r->dir), 0);
     for (size_t i = 0; i < MH_ARRAY_LEN(missing); i++) {
         struct disk d = {.r = r, .c = c, .list = MH_FOLDERS_INIT};
@@ -64,41 +46,25 @@ static void body_target(struct rig *r)
     }
 }
 
-ParameterizedTestParameters(file_store, a_missing_target_that_is_looked_at_is_empty)
-{
-    return params();
-}
-
-ParameterizedTest(size_t *nth, file_store, a_missing_target_that_is_looked_at_is_empty)
-{
-    rig_run(body_target, nth);
-}
+EACH_STORE(file_store, a_missing_target_that_is_looked_at_is_empty, body_target)
 
 /* A directory that somebody has made for it is as good as none. */
 static void body_directory(struct rig *r)
 {
     struct disk d;
     shell(r, "mkdir there");
-    disk_open(&d, r, connector_of(r), "there", false);
+    disk_open(&d, r, file_store_of(r), "there", false);
     expect_empty(&d, "A/B.c");
     disk_close(&d);
 }
 
-ParameterizedTestParameters(file_store, an_empty_directory_as_target_is_empty)
-{
-    return params();
-}
-
-ParameterizedTest(size_t *nth, file_store, an_empty_directory_as_target_is_empty)
-{
-    rig_run(body_directory, nth);
-}
+EACH_STORE(file_store, an_empty_directory_as_target_is_empty, body_directory)
 
 static void body_source(struct rig *r)
 {
     static const char *const paths[] = {"none", "none/below", "none.mbox", "none.eml",
                                         "file/below"};
-    const struct mh_connector *c = connector_of(r);
+    const struct mh_connector *c = file_store_of(r);
     shell(r, "echo x >file");
     r->env.is_source = true;
     for (size_t i = 0; i < MH_ARRAY_LEN(paths); i++) {
@@ -118,20 +84,12 @@ static void body_source(struct rig *r)
     shell(r, "test \"$(ls)\" = file");
 }
 
-ParameterizedTestParameters(file_store, a_missing_source_is_an_error)
-{
-    return params();
-}
-
-ParameterizedTest(size_t *nth, file_store, a_missing_source_is_an_error)
-{
-    rig_run(body_source, nth);
-}
+EACH_STORE(file_store, a_missing_source_is_an_error, body_source)
 
 /* What a look at it has planned is what is made then. */
 static void body_made_later(struct rig *r)
 {
-    const struct mh_connector *c = connector_of(r);
+    const struct mh_connector *c = file_store_of(r);
     struct disk d;
     struct made m;
     char *path = NULL;
@@ -154,15 +112,7 @@ static void body_made_later(struct rig *r)
     mh_free(native);
 }
 
-ParameterizedTestParameters(file_store, what_is_planned_is_made)
-{
-    return params();
-}
-
-ParameterizedTest(size_t *nth, file_store, what_is_planned_is_made)
-{
-    rig_run(body_made_later, nth);
-}
+EACH_STORE(file_store, what_is_planned_is_made, body_made_later)
 
 /* A path that is to become one mbox file, in a directory that is there and in one that is not. */
 static void body_single(struct rig *r)

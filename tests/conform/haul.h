@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stddef.h>
 
 #include "connectors/mem/mem_priv.h"
 #include "engine/engine.h"
@@ -405,13 +406,19 @@ static inline void haul_close_state(struct haul *h)
     h->state = NULL;
 }
 
-/* The state as on the first day. */
-static inline void haul_forget(struct haul *h)
+/* Closed, and gone. */
+static inline void haul_remove_state(struct haul *h)
 {
     haul_close_state(h);
     char *command = mh_asprintf("rm -f '%s'*", h->state_path);
     cr_assert_eq(system(command), 0);
     mh_free(command);
+}
+
+/* The state as on the first day. */
+static inline void haul_forget(struct haul *h)
+{
+    haul_remove_state(h);
     haul_open_state(h);
 }
 
@@ -499,39 +506,72 @@ static inline void haul_close(struct haul *h)
 
 /* --- the books ------------------------------------------------------------------------------------ */
 
+/* A number of a struct that has nothing but numbers (uint64_t). */
+struct count_field {
+    const char *name;
+    size_t at;
+};
+
+static inline uint64_t count_get(const void *counts, const struct count_field *field)
+{
+    uint64_t n = 0;
+    memcpy(&n, (const char *)counts + field->at, sizeof n);
+    return n;
+}
+
+static inline void fields_equal(const char *what, const void *a, const void *b,
+                                const struct count_field *fields, size_t n_fields)
+{
+    for (size_t i = 0; i < n_fields; i++) {
+        uint64_t x = count_get(a, &fields[i]);
+        uint64_t y = count_get(b, &fields[i]);
+        cr_expect_eq(x, y, "%s: %s: %llu and %llu", what, fields[i].name, (unsigned long long)x,
+                     (unsigned long long)y);
+    }
+}
+
+static inline void fields_sum(void *to, const void *counts, const struct count_field *fields,
+                              size_t n_fields)
+{
+    for (size_t i = 0; i < n_fields; i++) {
+        uint64_t n = count_get(to, &fields[i]) + count_get(counts, &fields[i]);
+        memcpy((char *)to + fields[i].at, &n, sizeof n);
+    }
+}
+
+#define COUNT_FIELD(name)                                                                          \
+    {                                                                                              \
+#name, offsetof(struct mh_counts, name)                                                    \
+    }
+
+static const struct count_field count_fields[] = {
+    COUNT_FIELD(found),
+    COUNT_FIELD(copied),
+    COUNT_FIELD(adopted),
+    COUNT_FIELD(unchanged),
+    COUNT_FIELD(skipped),
+    COUNT_FIELD(failed),
+    COUNT_FIELD(adopted_exact),
+    COUNT_FIELD(adopted_canonical),
+    COUNT_FIELD(adopted_fingerprint),
+    COUNT_FIELD(moved),
+    COUNT_FIELD(updated),
+    COUNT_FIELD(removed),
+    COUNT_FIELD(gone),
+    COUNT_FIELD(bytes),
+};
+_Static_assert(MH_ARRAY_LEN(count_fields) * sizeof(uint64_t) == sizeof(struct mh_counts),
+               "a number that nobody adds up");
+
 static inline void counts_equal(const char *what, const struct mh_counts *a,
                                 const struct mh_counts *b)
 {
-    cr_expect_eq(a->found, b->found, "%s: found", what);
-    cr_expect_eq(a->copied, b->copied, "%s: copied", what);
-    cr_expect_eq(a->adopted, b->adopted, "%s: adopted", what);
-    cr_expect_eq(a->adopted_exact, b->adopted_exact, "%s: adopted_exact", what);
-    cr_expect_eq(a->adopted_canonical, b->adopted_canonical, "%s: adopted_canonical", what);
-    cr_expect_eq(a->adopted_fingerprint, b->adopted_fingerprint, "%s: adopted_fingerprint", what);
-    cr_expect_eq(a->unchanged, b->unchanged, "%s: unchanged", what);
-    cr_expect_eq(a->skipped, b->skipped, "%s: skipped", what);
-    cr_expect_eq(a->failed, b->failed, "%s: failed", what);
-    cr_expect_eq(a->updated, b->updated, "%s: updated", what);
-    cr_expect_eq(a->removed, b->removed, "%s: removed", what);
-    cr_expect_eq(a->gone, b->gone, "%s: gone", what);
-    cr_expect_eq(a->bytes, b->bytes, "%s: bytes", what);
+    fields_equal(what, a, b, count_fields, MH_ARRAY_LEN(count_fields));
 }
 
 static inline void counts_sum(struct mh_counts *to, const struct mh_counts *c)
 {
-    to->found += c->found;
-    to->copied += c->copied;
-    to->adopted += c->adopted;
-    to->adopted_exact += c->adopted_exact;
-    to->adopted_canonical += c->adopted_canonical;
-    to->adopted_fingerprint += c->adopted_fingerprint;
-    to->unchanged += c->unchanged;
-    to->skipped += c->skipped;
-    to->failed += c->failed;
-    to->updated += c->updated;
-    to->removed += c->removed;
-    to->gone += c->gone;
-    to->bytes += c->bytes;
+    fields_sum(to, c, count_fields, MH_ARRAY_LEN(count_fields));
 }
 
 static inline uint64_t reasons_sum(const struct mh_reasons *r)
@@ -619,6 +659,26 @@ static inline void haul_run_ok(struct haul *h)
     }
 }
 
+/* Of the last run: why a mailbox or folder was not done; NULL: none says so. */
+static inline const struct mh_err *haul_why(const struct haul *h)
+{
+    for (size_t i = 0; i < h->res.n_mailboxes; i++) {
+        const struct mh_mailbox_result *m = &h->res.mailboxes[i];
+        if (m->err.code != 0)
+            return &m->err;
+        for (size_t k = 0; k < m->n_folders; k++)
+            if (m->folders[k].err.code != 0)
+                return &m->folders[k].err;
+    }
+    return NULL;
+}
+
+/* The last run has left nothing undone. */
+static inline bool haul_went_through(const struct haul *h)
+{
+    return h->code == 0 && h->res.counts.failed == 0 && !haul_why(h);
+}
+
 static inline const struct mh_item_result *
 find_item_result(const struct mh_item_result *v, size_t n, const char *state, const char *reason)
 {
@@ -626,6 +686,16 @@ find_item_result(const struct mh_item_result *v, size_t n, const char *state, co
         if (strcmp(v[i].state, state) == 0 && strcmp(v[i].reason, reason) == 0)
             return &v[i];
     return NULL;
+}
+
+/* Of the first mailbox, those with this STATE and REASON. */
+static inline size_t items_named(const struct haul *h, const char *state, const char *reason)
+{
+    const struct mh_mailbox_result *m = &h->res.mailboxes[0];
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_items; i++)
+        n += strcmp(m->items[i].state, state) == 0 && strcmp(m->items[i].reason, reason) == 0;
+    return n;
 }
 
 #define ASSERT_COUNT(h, field, n)                                                                  \
@@ -666,6 +736,17 @@ static inline uint64_t put(const char *store, const char *path, const struct byt
     uint64_t uid = mem_message_add(s, f, &m);
     cr_assert_neq(uid, 0u);
     store_unlock(s);
+    return uid;
+}
+
+/* TEXT as a message that comes from somewhere. */
+static inline uint64_t put_text(const char *store, const char *path, const char *text,
+                                uint8_t flags, int64_t unix_s)
+{
+    uint64_t uid = 0;
+    const struct mh_date date = {.unix_s = unix_s, .is_set = true};
+    cr_assert(mh_mem_deliver(store, path, text, strlen(text), flags, "", &date, &uid), "%s %s",
+              store, path);
     return uid;
 }
 
@@ -773,16 +854,46 @@ static inline const char *path_name(const char *path)
     } while (0)
 #define ASSERT_SAME(path) ASSERT_SAME_AS("src0", path, "dst0", path, SAME_ALL)
 
-static inline size_t store_messages(const char *store)
+static inline struct mh_mem_stats store_stats(const char *store)
 {
     struct mh_mem_stats stats;
     mh_mem_stats(store, &stats);
-    return (size_t)stats.messages;
+    return stats;
+}
+
+static inline size_t store_messages(const char *store)
+{
+    return (size_t)store_stats(store).messages;
 }
 
 static inline void configure(const char *store, const struct mh_mem_options *o)
 {
     ASSERT_OK(mh_mem_configure(store, o, &err));
+}
+
+/* A server that can do everything and does no harm; its counts begin anew. */
+static inline void configure_faultless(const char *store)
+{
+    struct mh_mem_options o;
+    mh_mem_options_init(&o);
+    configure(store, &o);
+}
+
+/* A pass of the first mailbox when nothing has happened since the last one. */
+static inline void haul_run_quiet(struct haul *h, const char *what)
+{
+    char line[1024];
+    uint64_t appends = store_stats("dst0").appends;
+    (void)haul_run(h);
+    const struct mh_err *why = haul_why(h);
+    cr_assert(haul_went_through(h), "%s: a pass without news fails: %s", what,
+              mh_err_line(why ? why : &h->err, line, sizeof line));
+    cr_assert_eq(store_stats("dst0").appends, appends, "%s: a pass without news appended", what);
+    const struct mh_counts *c = &h->res.counts;
+    cr_assert_eq(c->copied + c->moved + c->updated + c->removed, 0,
+                 "%s: a pass without news: %llu copied, %llu moved, %llu updated, %llu removed",
+                 what, (unsigned long long)c->copied, (unsigned long long)c->moved,
+                 (unsigned long long)c->updated, (unsigned long long)c->removed);
 }
 
 #endif

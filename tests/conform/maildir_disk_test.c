@@ -33,27 +33,15 @@ static void body_foreign(struct rig *r)
     mh_log_set_output(keep_log, NULL);
     disk_open(&d, r, &mh_maildir, "m", false);
     disk_read(&d, &inbox);
-    cr_assert_eq(d.box.scan.n, 5u);
-    static const struct {
-        const char *text;
-        uint8_t flags;
-        const char *keywords;
-        uint64_t size;
-    } want[] = {
-        {"a: 1\r\n\r\nnew\r\n", 0, "", 10},
-        {"a: 2\r\n\r\nseen\r\n", MH_SEEN | MH_FLAGGED, "$label1", 14},
-        {"a: 3\r\n\r\ncrlf\r\n", MH_ANSWERED, "$Forwarded work", 16},
-        {"a: 4\n\nraw\n", MH_DRAFT | MH_DELETED, "", 14},
-        {"", 0, "", 0},
+    enum { TOUCHED_S = 1000000000 };
+    static const struct want want[] = {
+        {"a: 1\r\n\r\nnew\r\n", 0, "", 10, TOUCHED_S},
+        {"a: 2\r\n\r\nseen\r\n", MH_SEEN | MH_FLAGGED, "$label1", 14, TOUCHED_S},
+        {"a: 3\r\n\r\ncrlf\r\n", MH_ANSWERED, "$Forwarded work", 16, TOUCHED_S},
+        {"a: 4\n\nraw\n", MH_DRAFT | MH_DELETED, "", 14, TOUCHED_S},
+        {"", 0, "", 0, TOUCHED_S},
     };
-    for (size_t i = 0; i < MH_ARRAY_LEN(want); i++) {
-        size_t at = box_find(&d.box, want[i].text, strlen(want[i].text));
-        cr_expect_eq(d.box.items[at]->flags, want[i].flags, "%zu", i);
-        cr_expect_str_eq(box_keywords(&d.box, at), want[i].keywords);
-        cr_expect_eq(d.box.items[at]->size, want[i].size, "%zu: %llu", i,
-                     (unsigned long long)d.box.items[at]->size);
-        cr_expect_eq(d.box.items[at]->date.unix_s, 1000000000);
-    }
+    box_expect(&d.box, want, MH_ARRAY_LEN(want));
     cr_expect_not_null(strstr(log_lines, "4 entries that are no regular files"), "%s", log_lines);
     disk_close(&d);
 }
@@ -298,7 +286,6 @@ static void body_written(struct rig *r)
     shell(r, "ls m/cur | grep -qE ',S=11,W=11:2,Sa$' && ls m/cur | grep -qE ',S=8,W=11,R=1:2,F$'");
     shell(r, "test \"$(stat -c %Y m/cur/*W=11:2,Sa)\" = 1000000000");
     shell(r, "test \"$(stat -c %a m/cur/*W=11:2,Sa)\" = 600");
-    shell(r, "cmp -s m/cur/*W=11:2,Sa /dev/stdin <<'E' || true\nE");
     shell(r, "printf 'a: b\\r\\n\\r\\nc\\r\\n' | cmp - m/cur/*W=11:2,Sa");
     shell(r, "printf 'a: b\\n\\nc\\n' | cmp - m/cur/*R=1:2,F");
     shell(r, "test \"$(cat m/dovecot-keywords)\" = '0 work'");

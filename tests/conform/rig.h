@@ -182,6 +182,12 @@ struct mail {
     const char *keywords;
 };
 
+static inline void mails_free(struct mail *mails, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        bytes_free(&mails[i].bytes);
+}
+
 /* Sends one message in slices of at most STEP octets, several of them in one slab. */
 static inline int send_mail(const struct rig *r, const struct mh_connector *c, struct mh_session *s,
                             const struct mail *m, uint64_t cookie, size_t step, struct mh_err *err)
@@ -214,6 +220,17 @@ static inline int send_mail(const struct rig *r, const struct mh_connector *c, s
     if (slab)
         mh_slab_unref(slab);
     return rc == 0 ? c->append_end(s, err) : rc;
+}
+
+/* A whole slab of the message that was begun last. */
+static inline void send_slab(const struct rig *r, const struct mh_connector *c,
+                             struct mh_session *s)
+{
+    struct mh_slab *slab = NULL;
+    ASSERT_OK(mh_slab_get_wait(r->pool, MH_NEVER, &slab, &err));
+    memset(slab->data, 'x', MH_SLAB_BYTES);
+    ASSERT_OK(c->append_data(s, mh_slice_of(slab, 0, MH_SLAB_BYTES), &err));
+    mh_slab_unref(slab);
 }
 
 /* --- fetching --------------------------------------------------------------------------------- */

@@ -205,6 +205,7 @@ Test(verify_beside, what_a_run_carries_meanwhile_is_left_to_the_next)
         hook.before = cases[i].meanwhile;
         hook.runs = cases[i].runs;
         struct mh_verify_result v = verify(&b, both_modes[k % 2]);
+        cr_assert_geq(hook.fetches, hook.at, "%s: nothing has happened meanwhile", cases[i].name);
         const struct mh_verify_counts *c = &v.counts;
         cr_expect_eq(c->missing + c->differs + c->extra + c->flags + c->dates, 0u,
                      "%s: missing %llu, differs %llu, extra %llu, flags %llu", cases[i].name,

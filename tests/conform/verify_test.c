@@ -48,6 +48,20 @@ static void check_counts(const struct mh_verify_counts *c, const char *what)
     cr_expect_leq(c->exact + c->same + c->differs, c->found, "%s: checked", what);
 }
 
+#define VERIFY_FIELD(name)                                                                         \
+    {                                                                                              \
+#name, offsetof(struct mh_verify_counts, name)                                             \
+    }
+
+static const struct count_field verify_fields[] = {
+    VERIFY_FIELD(found),   VERIFY_FIELD(exact),     VERIFY_FIELD(same),   VERIFY_FIELD(differs),
+    VERIFY_FIELD(missing), VERIFY_FIELD(skipped),   VERIFY_FIELD(listed), VERIFY_FIELD(later),
+    VERIFY_FIELD(pending), VERIFY_FIELD(unsettled), VERIFY_FIELD(extra),  VERIFY_FIELD(flags),
+    VERIFY_FIELD(dates),
+};
+_Static_assert(MH_ARRAY_LEN(verify_fields) * sizeof(uint64_t) == sizeof(struct mh_verify_counts),
+               "a number that nobody adds up");
+
 /* Whole folders that are named in one line count as more. */
 static void check_books(const struct mh_verify_result *v, bool by_folder)
 {
@@ -56,11 +70,7 @@ static void check_books(const struct mh_verify_result *v, bool by_folder)
         const struct mh_verify_mailbox *m = &v->mailboxes[i];
         const struct mh_verify_counts *c = &m->counts;
         check_counts(c, m->mailbox->id);
-        sum.found += c->found;
-        sum.exact += c->exact;
-        sum.differs += c->differs;
-        sum.missing += c->missing;
-        sum.extra += c->extra;
+        fields_sum(&sum, c, verify_fields, MH_ARRAY_LEN(verify_fields));
         cr_expect_eq(count_items(m, "same"), c->same);
         cr_expect_eq(count_items(m, "differs"), c->differs);
         cr_expect_eq(count_items(m, "extra"), c->extra);
@@ -73,11 +83,8 @@ static void check_books(const struct mh_verify_result *v, bool by_folder)
         cr_expect_eq(count_items(m, "folder"), 0u);
     }
     check_counts(&v->counts, "total");
-    cr_expect_eq(sum.found, v->counts.found);
-    cr_expect_eq(sum.exact, v->counts.exact);
-    cr_expect_eq(sum.differs, v->counts.differs);
-    cr_expect_eq(sum.missing, v->counts.missing);
-    cr_expect_eq(sum.extra, v->counts.extra);
+    fields_equal("the mailboxes and the total", &sum, &v->counts, verify_fields,
+                 MH_ARRAY_LEN(verify_fields));
 }
 
 static struct mh_verify_result verify(struct haul *h, struct mh_verify_options options)
@@ -111,13 +118,6 @@ static const struct mh_item_result *find(const struct mh_verify_result *v, const
                   (unsigned long long)(uid));                                                      \
         cr_expect_str_eq(r_->reason, why, "%s UID %llu", state, (unsigned long long)(uid));        \
     } while (0)
-
-static uint64_t fetched(const char *store)
-{
-    struct mh_mem_stats stats;
-    mh_mem_stats(store, &stats);
-    return stats.fetched;
-}
 
 /* --- behind its back --------------------------------------------------------------------------------- */
 
@@ -282,9 +282,9 @@ Test(verify, reads_the_source_only_where_it_must)
     struct haul *h = open_one();
     fill();
     haul_run_ok(h);
-    uint64_t before = fetched("src0");
+    uint64_t before = store_stats("src0").fetched;
     struct mh_verify_result v = verify(h, modes[0].options);
-    cr_assert_eq(fetched("src0"), before, "nothing has changed");
+    cr_assert_eq(store_stats("src0").fetched, before, "nothing has changed");
     mh_verify_result_done(&v);
     with_message("src0", "INBOX", 5,
                  change_byte_and_date);                 /* another message behind the same UID */
@@ -295,11 +295,12 @@ Test(verify, reads_the_source_only_where_it_must)
     ASSERT_NAMED(&v, "same", "INBOX", 8u, "rewritten-by-target");
     ASSERT_NAMED(&v, "differs", "INBOX", 5u, "content");
     ASSERT_NAMED(&v, "missing", "INBOX", (uint64_t)INBOX_MESSAGES + 1, "not-at-target");
-    cr_expect_leq(fetched("src0") - before, 5u, "two of them twice");
+    cr_expect_leq(store_stats("src0").fetched - before, 5u, "two of them twice");
     mh_verify_result_done(&v);
-    before = fetched("src0");
+    before = store_stats("src0").fetched;
     v = verify(h, modes[1].options);
-    cr_expect_geq(fetched("src0") - before, (uint64_t)INBOX_MESSAGES + ARCHIVE_MESSAGES);
+    cr_expect_geq(store_stats("src0").fetched - before,
+                  (uint64_t)INBOX_MESSAGES + ARCHIVE_MESSAGES);
     mh_verify_result_done(&v);
     haul_close(h);
 }
@@ -473,13 +474,13 @@ Test(verify, a_sample_lists_everything)
     const struct mh_verify_options tenth = {.sample_ppm = 100000};
     fill_many();
     haul_run_ok(h);
-    uint64_t before = fetched("dst0");
+    uint64_t before = store_stats("dst0").fetched;
     struct mh_verify_result v = verify(h, tenth);
     uint64_t checked = v.counts.exact;
     cr_expect_eq(v.counts.found, (uint64_t)MANY + 330);
     cr_expect_eq(v.counts.listed, v.counts.found - checked);
     cr_expect(checked > 180 && checked < 400, "%llu of 2830", (unsigned long long)checked);
-    cr_expect_eq(fetched("dst0") - before, checked, "no other content is read");
+    cr_expect_eq(store_stats("dst0").fetched - before, checked, "no other content is read");
     mh_verify_result_done(&v);
     uint64_t sampled = 0;
     for (uint64_t uid = 1; uid <= MANY; uid++)
@@ -607,15 +608,28 @@ static void tamper_many(void)
     (void)put_number("src0", "Sent", 9000, 333);
 }
 
+/* A run has carried what is to be verified, and a verify can be stopped. */
+static struct haul *open_carried(void)
+{
+    struct haul *h = open_one();
+    let_stop(h);
+    fill_many();
+    haul_run_ok(h);
+    return h;
+}
+
+static struct haul *open_tampered(void)
+{
+    struct haul *h = open_carried();
+    tamper_many();
+    return h;
+}
+
 Test(verify, broken_off_anywhere_ends_as_if_it_had_not)
 {
     for (size_t k = 0; k < 2; k++) {
         for (enum mh_stop level = MH_STOP_SOON; level <= MH_STOP_NOW; level++) {
-            struct haul *h = open_one();
-            let_stop(h);
-            fill_many();
-            haul_run_ok(h);
-            tamper_many();
+            struct haul *h = open_tampered();
             struct mh_verify_result whole;
             struct mh_verify_result v;
             cr_assert_not(verify_stopped(h, modes[k].options, 0, level, &whole));
@@ -645,11 +659,7 @@ Test(verify, broken_off_anywhere_ends_as_if_it_had_not)
 /* Broken off again and again it still comes to its end. */
 Test(verify, broken_off_again_and_again)
 {
-    struct haul *h = open_one();
-    let_stop(h);
-    fill_many();
-    haul_run_ok(h);
-    tamper_many();
+    struct haul *h = open_tampered();
     struct mh_verify_result whole;
     struct mh_verify_result v;
     cr_assert_not(verify_stopped(h, modes[1].options, 0, MH_STOP_SOON, &whole));
@@ -687,12 +697,8 @@ Test(verify, what_makes_it_begin_anew)
         {"a state that is only read", {.state_is_read_only = true}, false, false},
     };
     for (size_t k = 0; k < MH_ARRAY_LEN(cases); k++) {
-        struct haul *h = open_one();
+        struct haul *h = open_tampered();
         struct mh_verify_result v;
-        let_stop(h);
-        fill_many();
-        haul_run_ok(h);
-        tamper_many();
         cr_assert(verify_stopped(h, modes[0].options, 3, MH_STOP_SOON, &v));
         mh_verify_result_done(&v);
         if (cases[k].run)
@@ -707,11 +713,8 @@ Test(verify, what_makes_it_begin_anew)
 /* What was compared is gone before it goes on: no number may be of two days. */
 Test(verify, a_folder_that_changed_meanwhile_is_compared_anew)
 {
-    struct haul *h = open_one();
+    struct haul *h = open_carried();
     struct mh_verify_result v;
-    let_stop(h);
-    fill_many();
-    haul_run_ok(h);
     cr_assert(
         verify_stopped(h, modes[0].options, 2, MH_STOP_SOON, &v)); /* behind the second chunk */
     mh_verify_result_done(&v);
@@ -799,10 +802,7 @@ Test(verify, reports_add_up)
         {{.sample_ppm = 125000}, "stored", 12.5},
         {{.deep = true, .sample_ppm = 1}, "deep", 0.0001},
     };
-    struct haul *h = open_one();
-    fill_many();
-    haul_run_ok(h);
-    tamper_many();
+    struct haul *h = open_tampered();
     for (size_t k = 0; k < MH_ARRAY_LEN(cases); k++) {
         struct mh_verify_result v = verify(h, cases[k].options);
         check_json(&v, cases[k].mode, cases[k].sample);
