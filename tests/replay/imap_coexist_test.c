@@ -133,6 +133,13 @@ static void play_more(struct dialogue *dialogues, size_t n)
     play_all(dialogues, n);
 }
 
+/* --- scripts ---------------------------------------------------------------------------------- */
+
+/* HOW is SELECT or EXAMINE. */
+#define OPENS(tag, how, name, messages, validity, next)                                            \
+    "C: " tag " " how " \"" name "\"\nS: * " messages " EXISTS\n"                                  \
+    "S: * OK [UIDVALIDITY " validity "]\nS: * OK [UIDNEXT " next "]\nS: " tag " OK\n"
+
 /* --- moving ----------------------------------------------------------------------------------- */
 
 /* A folder that is open for writing; the next tag is A4. What expunges more than it was told to, or
@@ -143,61 +150,72 @@ static void play_more(struct dialogue *dialogues, size_t n)
     "S: * 9 EXISTS\nS: * OK [UIDVALIDITY 3]\nS: * OK [UIDNEXT 100]\nS: A3 OK\n"
 #define OPENED "selected 9 messages, next 100, \n"
 
+/* clang-format off */
 static struct dialogue moves[] = {
     {.name = "MOVE: the sets of COPYUID belong together by position, in any order",
      .ops = "open A; move 1:3,7 B b",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 UID MOVE 1:3,7 \"B b\"\n"
-                                    "S: * OK [COPYUID 5 7,3:1 40,12:10] here\n"
-                                    "S: * VANISHED 1:3,7\nS: A4 OK done\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 UID MOVE 1:3,7 \"B b\"\nS: * OK [COPYUID 5 7,3:1 40,12:10] here\n"
+         "S: * VANISHED 1:3,7\nS: A4 OK done\nUNTIL-CLOSE\n",
      .log = OPENED "1>10 2>11 3>12 7>40 moved\n"},
     {.name = "MOVE: COPYUID in the answer; what others have removed is left out",
      .ops = "open A; move 1,4:5,9 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 UID MOVE 1,4:5,9 \"B\"\nS: * 3 EXPUNGE\n"
-                                    "S: A4 OK [COPYUID 5 4,9 1:2] done\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 UID MOVE 1,4:5,9 \"B\"\nS: * 3 EXPUNGE\nS: A4 OK [COPYUID 5 4,9 1:2] done\n"
+         "UNTIL-CLOSE\n",
      .log = OPENED "4>1 9>2 moved\n"},
     {.name = "MOVE: several COPYUIDs, some for messages that were not asked for",
      .ops = "open A; move 1:3,7 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 UID MOVE *\nS: * OK [COPYUID 5 1 8]\n"
-                                    "S: * OK [COPYUID 5 1:3,6 20:23]\n"
-                                    "S: * OK [COPYUID 5 4294967290:4294967295 1:6]\n"
-                                    "S: A4 OK\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 UID MOVE *\nS: * OK [COPYUID 5 1 8]\nS: * OK [COPYUID 5 1:3,6 20:23]\n"
+         "S: * OK [COPYUID 5 4294967290:4294967295 1:6]\nS: A4 OK\nUNTIL-CLOSE\n",
      .log = OPENED "1>8 2>21 3>22 moved\n"},
     {.name = "MOVE: sets of different lengths tell only what was moved",
      .ops = "open A; move 1:3,7 B; move 8 B; move 9 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 UID MOVE *\nS: * OK [COPYUID 5 1:2,7 30:31]\nS: A4 OK\n"
-                                    "C: A5 UID MOVE *\nS: * OK [COPYUID 5 1:4294967295 "
-                                    "1:4294967295,7]\nS: A5 OK\n"
-                                    "C: A6 UID MOVE *\nS: * OK [COPYUID 5 1:4294967295 "
-                                    "1:4294967295]\nS: A6 OK\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 UID MOVE *\nS: * OK [COPYUID 5 1:2,7 30:31]\nS: A4 OK\n"
+         "C: A5 UID MOVE *\nS: * OK [COPYUID 5 1:4294967295 1:4294967295,7]\nS: A5 OK\n"
+         "C: A6 UID MOVE *\nS: * OK [COPYUID 5 1:4294967295 1:4294967295]\nS: A6 OK\nUNTIL-CLOSE\n",
      .log = OPENED "1>0 2>0 7>0 moved\n8>0 moved\n9>0 moved\n"},
     {.name = "MOVE: no COPYUID, or none that can be read",
      .ops = "open A; move 1:2 B; move 1:2 B; move 5 B; move 6 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 UID MOVE *\nS: A4 OK nothing found\n"
-                                    "C: A5 UID MOVE *\nS: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: A5 OK\n"
-                                    "C: A6 UID MOVE *\nS: * OK [COPYUID 5 x 1]\n"
-                                    "S: * OK [COPYUID]\nS: * OK [COPYUID 5 5]\nS: A6 OK\n"
-                                    "C: A7 UID MOVE *\nS: * OK [COPYUID 5 6 *]\nS: A7 OK\n"
-                                    "UNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 UID MOVE *\nS: A4 OK nothing found\n"
+         "C: A5 UID MOVE *\nS: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: A5 OK\n"
+         "C: A6 UID MOVE *\nS: * OK [COPYUID 5 x 1]\nS: * OK [COPYUID]\nS: * OK [COPYUID 5 5]\n"
+         "S: A6 OK\n"
+         "C: A7 UID MOVE *\nS: * OK [COPYUID 5 6 *]\nS: A7 OK\nUNTIL-CLOSE\n",
      .log = OPENED "moved\n1>0 2>0 moved\nmoved\n6>0 moved\n"},
     {.name = "MOVE without UIDPLUS: what is there is asked first",
      .ops = "open A; move 1:3,7 B",
-     .script = OPEN("MOVE") "C: A4 UID SEARCH UID 1:3,7\nS: * SEARCH 2 7 8 99999999999\nS: A4 OK\n"
-                            "C: A5 UID MOVE 1:3,7 \"B\"\nS: A5 OK\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE")
+         "C: A4 UID SEARCH UID 1:3,7\nS: * SEARCH 2 7 8 99999999999\nS: A4 OK\n"
+         "C: A5 UID MOVE 1:3,7 \"B\"\nS: A5 OK\nUNTIL-CLOSE\n",
      .log = OPENED "2>0 7>0 moved\n"},
     {.name = "COPY, a mark, and UID EXPUNGE of what was copied",
      .ops = "caps; open A; move 1:3,7 B",
-     .script = OPEN("UIDPLUS") "C: A4 UID COPY 1:3,7 \"B\"\nS: A4 OK [COPYUID 5 1,3,7 10:12]\n"
-                               "C: A5 UID STORE 1,3,7 +FLAGS.SILENT (\\Deleted)\nS: A5 OK\n"
-                               "C: A6 UID EXPUNGE 1,3,7\nS: * 3 EXPUNGE\nS: A6 OK\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("UIDPLUS")
+         "C: A4 UID COPY 1:3,7 \"B\"\nS: A4 OK [COPYUID 5 1,3,7 10:12]\n"
+         "C: A5 UID STORE 1,3,7 +FLAGS.SILENT (\\Deleted)\nS: A5 OK\n"
+         "C: A6 UID EXPUNGE 1,3,7\nS: * 3 EXPUNGE\nS: A6 OK\nUNTIL-CLOSE\n",
      .log = "move 1 rename 1 watch 0 0\n" OPENED "1>10 3>11 7>12 moved\n"},
     {.name = "COPY that does not say where to; of nothing",
      .ops = "open A; move 1:2 B; move 3 B",
-     .script = OPEN("UIDPLUS") "C: A4 UID COPY 1:2 \"B\"\nS: A4 OK\n"
-                               "C: A5 UID SEARCH UID 1:2\nS: * SEARCH 2\nS: A5 OK\n"
-                               "C: A6 UID STORE 2 +FLAGS.SILENT (\\Deleted)\nS: A6 OK\n"
-                               "C: A7 UID EXPUNGE 2\nS: A7 OK\n"
-                               "C: A8 UID COPY 3 \"B\"\nS: A8 OK\nC: A9 UID SEARCH *\n"
-                               "S: * SEARCH\nS: A9 OK\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("UIDPLUS")
+         "C: A4 UID COPY 1:2 \"B\"\nS: A4 OK\n"
+         "C: A5 UID SEARCH UID 1:2\nS: * SEARCH 2\nS: A5 OK\n"
+         "C: A6 UID STORE 2 +FLAGS.SILENT (\\Deleted)\nS: A6 OK\n"
+         "C: A7 UID EXPUNGE 2\nS: A7 OK\n"
+         "C: A8 UID COPY 3 \"B\"\nS: A8 OK\n"
+         "C: A9 UID SEARCH *\nS: * SEARCH\nS: A9 OK\nUNTIL-CLOSE\n",
      .log = OPENED "2>0 moved\nmoved\n"},
     {.name = "neither: nothing is said",
      .ops = "caps; open A; move 1 B; scan 100",
@@ -205,17 +223,20 @@ static struct dialogue moves[] = {
      .log = "move 0 rename 1 watch 1 0\n" OPENED "moved\nmove: no-such-feature\n"},
     {.name = "nothing to move, and what no message can be called",
      .ops = "open A; move 4294967296:4294967297 B; move 9,4294967296 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 UID MOVE 9 \"B\"\nS: A4 OK [COPYUID 1 9 9]\n"
-                                    "UNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 UID MOVE 9 \"B\"\nS: A4 OK [COPYUID 1 9 9]\nUNTIL-CLOSE\n",
      .log = OPENED "moved\n9>9 moved\n"},
     {.name = "refusals",
      .ops = "open A; move 1 B; move 1 B; move 1 B; move 1 B; move 1 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 *\nS: A4 NO [TRYCREATE] none\n"
-                                    "C: A5 *\nS: A5 NO [NONEXISTENT] none\n"
-                                    "C: A6 *\nS: A6 NO [OVERQUOTA] full\n"
-                                    "C: A7 *\nS: A7 NO [NOPERM] not yours\n"
-                                    "C: A8 *\nS: A8 BAD Request is throttled. Suggested Backoff "
-                                    "Time: 300 milliseconds\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 *\nS: A4 NO [TRYCREATE] none\n"
+         "C: A5 *\nS: A5 NO [NONEXISTENT] none\n"
+         "C: A6 *\nS: A6 NO [OVERQUOTA] full\n"
+         "C: A7 *\nS: A7 NO [NOPERM] not yours\n"
+         "C: A8 *\nS: A8 BAD Request is throttled. Suggested Backoff Time: 300 milliseconds\n"
+         "UNTIL-CLOSE\n",
      .log = OPENED "moved\nmove: no-entry no-folder ([TRYCREATE] none)\n"
                    "moved\nmove: no-entry no-folder ([NONEXISTENT] none)\n"
                    "moved\nmove: later over-quota ([OVERQUOTA] full)\n"
@@ -224,36 +245,41 @@ static struct dialogue moves[] = {
                    "Backoff Time: 300 milliseconds)\n"},
     {.name = "others have removed some: the session has to learn it, and asks again",
      .ops = "open A; move 1:2 B; move 3 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 *\nS: A4 NO [EXPUNGEISSUED] gone\nC: A5 NOOP\n"
-                                    "S: * 1 EXPUNGE\nS: A5 OK\nC: A6 UID MOVE 1:2 \"B\"\n"
-                                    "S: * OK [COPYUID 5 2 4]\nS: * 1 EXPUNGE\nS: A6 OK\n"
-                                    "REPEAT 2\nC: * UID MOVE 3 *\nS: $TAG NO [EXPUNGEISSUED] gone\n"
-                                    "C: * NOOP\nS: $TAG OK\nEND\n"
-                                    "C: * UID MOVE 3 *\nS: $TAG NO [EXPUNGEISSUED] gone\n"
-                                    "UNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 *\nS: A4 NO [EXPUNGEISSUED] gone\n"
+         "C: A5 NOOP\nS: * 1 EXPUNGE\nS: A5 OK\n"
+         "C: A6 UID MOVE 1:2 \"B\"\nS: * OK [COPYUID 5 2 4]\nS: * 1 EXPUNGE\nS: A6 OK\n"
+         "REPEAT 2\nC: * UID MOVE 3 *\nS: $TAG NO [EXPUNGEISSUED] gone\n"
+         "C: * NOOP\nS: $TAG OK\nEND\n"
+         "C: * UID MOVE 3 *\nS: $TAG NO [EXPUNGEISSUED] gone\nUNTIL-CLOSE\n",
      .log = OPENED "2>4 moved\nmoved\nmove: folder vanished ([EXPUNGEISSUED] gone)\n"},
     {.name = "a refused MOVE has moved a part: it is told",
      .ops = "open A; move 1:4 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 *\nS: * OK [COPYUID 5 1:3 11:13]\nS: * VANISHED 1:2\n"
-                                    "S: A4 NO [SERVERBUG] broken\nC: A5 UID SEARCH UID 1:4\n"
-                                    "S: * SEARCH 3 4\nS: A5 OK\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 *\nS: * OK [COPYUID 5 1:3 11:13]\nS: * VANISHED 1:2\nS: A4 NO [SERVERBUG] broken\n"
+         "C: A5 UID SEARCH UID 1:4\nS: * SEARCH 3 4\nS: A5 OK\nUNTIL-CLOSE\n",
      .log = OPENED "1>11 2>12 moved\nmove: later unavailable ([SERVERBUG] broken)\n"},
     {.name = "the mark is refused, the expunge is refused: the messages stay visible",
      .ops = "open A; move 1:2 B; move 1:2 B",
-     .script = OPEN("UIDPLUS") "C: A4 UID COPY *\nS: A4 OK [COPYUID 5 1:2 3:4]\n"
-                               "C: A5 UID STORE 1:2 +FLAGS*\nS: A5 NO [NOPERM] keep\n"
-                               "C: A6 UID STORE 1:2 -FLAGS.SILENT (\\Deleted)\nS: A6 OK\n"
-                               "C: A7 UID COPY *\nS: A7 OK [COPYUID 5 1:2 3:4]\n"
-                               "C: A8 UID STORE 1:2 +FLAGS*\nS: A8 OK\n"
-                               "C: A9 UID EXPUNGE 1:2\nS: A9 NO [NOPERM] keep\n"
-                               "C: A10 UID STORE 1:2 -FLAGS.SILENT (\\Deleted)\nS: A10 OK\n"
-                               "UNTIL-CLOSE\n",
+     .script =
+         OPEN("UIDPLUS")
+         "C: A4 UID COPY *\nS: A4 OK [COPYUID 5 1:2 3:4]\n"
+         "C: A5 UID STORE 1:2 +FLAGS*\nS: A5 NO [NOPERM] keep\n"
+         "C: A6 UID STORE 1:2 -FLAGS.SILENT (\\Deleted)\nS: A6 OK\n"
+         "C: A7 UID COPY *\nS: A7 OK [COPYUID 5 1:2 3:4]\n"
+         "C: A8 UID STORE 1:2 +FLAGS*\nS: A8 OK\n"
+         "C: A9 UID EXPUNGE 1:2\nS: A9 NO [NOPERM] keep\n"
+         "C: A10 UID STORE 1:2 -FLAGS.SILENT (\\Deleted)\nS: A10 OK\nUNTIL-CLOSE\n",
      .log = OPENED "moved\nmove: folder no-permission ([NOPERM] keep)\n"
                    "moved\nmove: folder no-permission ([NOPERM] keep)\n"},
     {.name = "a folder in which nothing can be deleted: nothing is copied",
      .ops = "open A; move 1:2 B",
-     .script = LOGIN("UIDPLUS") "C: A3 SELECT \"A\"\nS: * 9 EXISTS\nS: * OK [PERMANENTFLAGS "
-                                "(\\Seen)]\nS: * OK [UIDNEXT 100]\nS: A3 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("UIDPLUS")
+         "C: A3 SELECT \"A\"\nS: * 9 EXISTS\nS: * OK [PERMANENTFLAGS (\\Seen)]\n"
+         "S: * OK [UIDNEXT 100]\nS: A3 OK\nUNTIL-CLOSE\n",
      .log = OPENED "moved\nmove: folder\n"},
     {.name = "the connection is lost behind COPYUID: nothing is sure",
      .ops = "open A; move 1:2 B; move 1 B",
@@ -265,17 +291,17 @@ static struct dialogue moves[] = {
      .log = OPENED "moved\nmove: retry\n"},
     {.name = "in parts: so many messages, or so many ranges, at a time",
      .ops = "open A; move 1001:3002 B",
-     .script = OPEN("MOVE UIDPLUS") "C: A4 UID MOVE 1001:2000 \"B\"\nS: * OK [COPYUID 5 1001:2000 "
-                                    "1:1000]\nS: A4 OK\n"
-                                    "C: A5 UID MOVE 2001:3000 \"B\"\nS: * OK [COPYUID 5 2001:3000 "
-                                    "1001:2000]\nS: A5 OK\n"
-                                    "C: A6 UID MOVE 3001:3002 \"B\"\n"
-                                    "S: A6 NO [NONEXISTENT] just deleted\nUNTIL-CLOSE\n",
+     .script =
+         OPEN("MOVE UIDPLUS")
+         "C: A4 UID MOVE 1001:2000 \"B\"\nS: * OK [COPYUID 5 1001:2000 1:1000]\nS: A4 OK\n"
+         "C: A5 UID MOVE 2001:3000 \"B\"\nS: * OK [COPYUID 5 2001:3000 1001:2000]\nS: A5 OK\n"
+         "C: A6 UID MOVE 3001:3002 \"B\"\nS: A6 NO [NONEXISTENT] just deleted\nUNTIL-CLOSE\n",
      .log = OPENED "1001>1 1101>101 1201>201 1301>301 1401>401 1501>501 1601>601 1701>701 "
                    "1801>801 1901>901 2001>1001 2101>1101 2201>1201 2301>1301 2401>1401 "
                    "2501>1501 2601>1601 2701>1701 2801>1801 2901>1901 moved\n"
                    "move: no-entry no-folder ([NONEXISTENT] just deleted)\n"},
 };
+/* clang-format on */
 
 Test(imap_coexist, moving)
 {
@@ -293,43 +319,40 @@ Test(imap_coexist, moving)
     "C: " tag " RENAME \"" from "\" \"" to "\"\nC: " list " LIST \"\" \"" to "\"\nS: " tag " " why \
     "\nS: " list " OK\n"
 
+/* clang-format off */
 static struct dialogue renames[] = {
     {.name = "parents first; the subscriptions go along, those below too",
      .ops = "rename+ A X/Entw\xc3\xbcrfe",
-     .script = LOGIN(
-         "") "C: A3 CREATE \"X\"\nS: A3 OK\n"
-             "C: A4 LSUB \"\" \"A/*\"\nS: * LSUB () \"/\" A/B\n"
-             "S: * LSUB (\\Noselect) \"/\" A/C\nS: * LSUB () \"/\" {5}\nLITERAL 5 A/C/D\n"
-             "S:\nS: * LSUB () \"/\" AB\nS: A4 OK\n" RENAMED(
-                 "A5", "A", "X/Entw&APw-rfe",
-                 "A6") "C: A7 SUBSCRIBE \"X/Entw&APw-rfe\"\nC: A8 UNSUBSCRIBE \"A\"\nS: A7 OK\n"
-                       "S: A8 OK\n"
-                       "C: A9 SUBSCRIBE \"X/Entw&APw-rfe/B\"\nC: A10 UNSUBSCRIBE \"A/B\"\n"
-                       "S: A9 OK\nS: A10 NO was not\n"
-                       "C: A11 SUBSCRIBE \"X/Entw&APw-rfe/C/D\"\n"
-                       "C: A12 UNSUBSCRIBE \"A/C/D\"\nS: A11 NO hm\nS: A12 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("")
+         "C: A3 CREATE \"X\"\nS: A3 OK\n"
+         "C: A4 LSUB \"\" \"A/*\"\nS: * LSUB () \"/\" A/B\nS: * LSUB (\\Noselect) \"/\" A/C\n"
+         "S: * LSUB () \"/\" {5}\nLITERAL 5 A/C/D\nS:\nS: * LSUB () \"/\" AB\nS: A4 OK\n"
+         RENAMED("A5", "A", "X/Entw&APw-rfe", "A6")
+         "C: A7 SUBSCRIBE \"X/Entw&APw-rfe\"\nC: A8 UNSUBSCRIBE \"A\"\nS: A7 OK\nS: A8 OK\n"
+         "C: A9 SUBSCRIBE \"X/Entw&APw-rfe/B\"\nC: A10 UNSUBSCRIBE \"A/B\"\nS: A9 OK\n"
+         "S: A10 NO was not\n"
+         "C: A11 SUBSCRIBE \"X/Entw&APw-rfe/C/D\"\nC: A12 UNSUBSCRIBE \"A/C/D\"\nS: A11 NO hm\n"
+         "S: A12 OK\nUNTIL-CLOSE\n",
      .log = "renamed to X/Entw\xc3\xbcrfe as X/Entw&APw-rfe\n"},
     {.name = "LIST-EXTENDED says what is subscribed",
      .ops = "rename A B",
      .script =
-         LOGIN("LIST-EXTENDED") "C: A3 LIST (SUBSCRIBED) \"\" \"A/*\"\n"
-                                "S: * LIST (\\Subscribed \\NonExistent) \"/\" A/B\n"
-                                "S: A3 OK\n" RENAMED(
-                                    "A4", "A", "B",
-                                    "A5") "C: A6 SUBSCRIBE \"B/B\"\nC: A7 UNSUBSCRIBE \"A/B\"\n"
-                                          "S: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
+         LOGIN("LIST-EXTENDED")
+         "C: A3 LIST (SUBSCRIBED) \"\" \"A/*\"\nS: * LIST (\\Subscribed \\NonExistent) \"/\" A/B\n"
+         "S: A3 OK\n" RENAMED("A4", "A", "B", "A5")
+         "C: A6 SUBSCRIBE \"B/B\"\nC: A7 UNSUBSCRIBE \"A/B\"\nS: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
      .log = "renamed to B as B\n"},
     {.name = "what a rename has left under the old name: its own subscription too",
      .ops = "finish A B; finish A B",
-     .script = LOGIN("LIST-EXTENDED") "C: A3 LIST (SUBSCRIBED) \"\" \"A*\"\n"
-                                      "S: * LIST (\\Subscribed \\NonExistent) \"/\" A\n"
-                                      "S: * LIST (\\Subscribed) \"/\" AB\n"
-                                      "S: * LIST (\\Subscribed \\NonExistent) \"/\" A/C\n"
-                                      "S: A3 OK\nC: A4 SUBSCRIBE \"B\"\nC: A5 UNSUBSCRIBE \"A\"\n"
-                                      "S: A4 OK\nS: A5 OK\nC: A6 SUBSCRIBE \"B/C\"\n"
-                                      "C: A7 UNSUBSCRIBE \"A/C\"\nS: A6 OK\nS: A7 OK\n"
-                                      "C: A8 LIST (SUBSCRIBED) \"\" \"A*\"\nS: A8 NO hm\n"
-                                      "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("LIST-EXTENDED")
+         "C: A3 LIST (SUBSCRIBED) \"\" \"A*\"\nS: * LIST (\\Subscribed \\NonExistent) \"/\" A\n"
+         "S: * LIST (\\Subscribed) \"/\" AB\nS: * LIST (\\Subscribed \\NonExistent) \"/\" A/C\n"
+         "S: A3 OK\n"
+         "C: A4 SUBSCRIBE \"B\"\nC: A5 UNSUBSCRIBE \"A\"\nS: A4 OK\nS: A5 OK\n"
+         "C: A6 SUBSCRIBE \"B/C\"\nC: A7 UNSUBSCRIBE \"A/C\"\nS: A6 OK\nS: A7 OK\n"
+         "C: A8 LIST (SUBSCRIBED) \"\" \"A*\"\nS: A8 NO hm\nUNTIL-CLOSE\n",
      .log = "finish: folder refused (hm)\n"},
     {.name = "the inbox stays, and no other becomes it",
      .ops = "rename inbox A; rename A INBOX",
@@ -337,109 +360,56 @@ static struct dialogue renames[] = {
      .log = "rename: folder\nrename: exists\n"},
     {.name = "there is one already, by code, by words, by looking; OK, but there was none",
      .ops = "rename A B; rename A B; rename A B; rename A B",
-     .script = LOGIN("") NO_SUBSCRIPTIONS("A3", "A")
-         REFUSED("A4", "A", "B", "A5", "NO [ALREADYEXISTS] x") NO_SUBSCRIPTIONS("A6", "A")
-             REFUSED("A7", "A", "B", "A8", "NO Mailbox already exists") NO_SUBSCRIPTIONS(
-                 "A9", "A") "C: A10 RENAME *\nC: A11 LIST \"\" \"B\"\nS: A10 NO no\n"
-                            "S: * LIST () \"/\" B\nS: A11 OK\n" NO_SUBSCRIPTIONS("A12", "A")
-                                REFUSED("A13", "A", "B", "A14", "OK renamed") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("") NO_SUBSCRIPTIONS("A3", "A")
+         REFUSED("A4", "A", "B", "A5", "NO [ALREADYEXISTS] x")
+         NO_SUBSCRIPTIONS("A6", "A") REFUSED("A7", "A", "B", "A8", "NO Mailbox already exists")
+         NO_SUBSCRIPTIONS("A9", "A")
+         "C: A10 RENAME *\nC: A11 LIST \"\" \"B\"\nS: A10 NO no\nS: * LIST () \"/\" B\nS: A11 OK\n"
+         NO_SUBSCRIPTIONS("A12", "A") REFUSED("A13", "A", "B", "A14", "OK renamed") "UNTIL-CLOSE\n",
      .log = "rename: exists exists ([ALREADYEXISTS] x)\n"
             "rename: exists exists (Mailbox already exists)\nrename: exists refused (no)\n"
             "rename: folder (renamed)\n"},
     {.name = "another spelling of the name; refusals that no spelling helps",
      .ops = "rename A b*c; rename A B; rename A B; rename A B; rename A B",
-     .script = LOGIN("") NO_SUBSCRIPTIONS("A3", "A")
-         REFUSED("A4", "A", "b*c", "A5", "NO [CANNOT] star") RENAMED("A6", "A", "b%2Ac", "A7")
-             NO_SUBSCRIPTIONS("A8", "A") REFUSED("A9", "A", "B", "A10", "NO [NONEXISTENT] gone")
-                 NO_SUBSCRIPTIONS("A11", "A") REFUSED("A12", "A", "B", "A13", "NO [NOPERM] no")
-                     NO_SUBSCRIPTIONS("A14", "A") REFUSED("A15", "A", "B", "A16", "NO no")
-                         NO_SUBSCRIPTIONS("A17", "A")
-                             REFUSED("A18", "A", "B", "A19", "NO [INUSE] later") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("") NO_SUBSCRIPTIONS("A3", "A") REFUSED("A4", "A", "b*c", "A5", "NO [CANNOT] star")
+         RENAMED("A6", "A", "b%2Ac", "A7")
+         NO_SUBSCRIPTIONS("A8", "A") REFUSED("A9", "A", "B", "A10", "NO [NONEXISTENT] gone")
+         NO_SUBSCRIPTIONS("A11", "A") REFUSED("A12", "A", "B", "A13", "NO [NOPERM] no")
+         NO_SUBSCRIPTIONS("A14", "A") REFUSED("A15", "A", "B", "A16", "NO no")
+         NO_SUBSCRIPTIONS("A17", "A") REFUSED("A18", "A", "B", "A19", "NO [INUSE] later")
+         "UNTIL-CLOSE\n",
      .log = "renamed to b%252Ac as b%2Ac\nrename: folder no-folder ([NONEXISTENT] gone)\n"
             "rename: folder no-permission ([NOPERM] no)\nrename: folder refused (no)\n"
             "rename: later unavailable ([INUSE] later)\n"},
     {.name = "a folder below the renamed one is open, for writing: it is left, and opened anew",
      .ops = "open A/B; rename A C; scan 5; rename C/B D; scan 5",
-     .script = LOGIN(
-         "UNSELECT") "REJECT A* CLOSE\n"
-                     "C: A3 SELECT \"A/B\"\nS: * 9 EXISTS\nS: * OK [UIDVALIDITY 3]\nS: * OK "
-                     "[UIDNEXT 100]\nS: A3 OK\n" NO_SUBSCRIPTIONS(
-                         "A4",
-                         "A") "C: A5 UNSELECT\nS: A5 OK\n" RENAMED("A6", "A", "C",
-                                                                   "A7") "C: A8 SELECT \"C/B\"\nS: "
-                                                                         "* 8 EXISTS\nS: * OK "
-                                                                         "[UIDVALIDITY 3]\nS: * OK "
-                                                                         "[UIDNEXT 100]\nS: A8 OK\n"
-                                                                         "C: A9 NOOP\nC: A10 UID "
-                                                                         "FETCH 5:* *\nS: A9 "
-                                                                         "OK\nS: A10 "
-                                                                         "OK\n" NO_SUBSCRIPTIONS(
-                                                                             "A11",
-                                                                             "C/B") "C: A12 "
-                                                                                    "UNSELECT\nS: "
-                                                                                    "A12 "
-                                                                                    "OK\n" RENAMED(
-                                                                                        "A13",
-                                                                                        "C/B", "D",
-                                                                                        "A14") "C: "
-                                                                                               "A15"
-                                                                                               " SE"
-                                                                                               "LEC"
-                                                                                               "T "
-                                                                                               "\"D"
-                                                                                               "\""
-                                                                                               "\nS"
-                                                                                               ": "
-                                                                                               "* "
-                                                                                               "8 "
-                                                                                               "EXI"
-                                                                                               "STS"
-                                                                                               "\nS"
-                                                                                               ": "
-                                                                                               "* "
-                                                                                               "OK "
-                                                                                               "[UI"
-                                                                                               "DVA"
-                                                                                               "LID"
-                                                                                               "ITY"
-                                                                                               " 4]"
-                                                                                               "\nS"
-                                                                                               ": "
-                                                                                               "* "
-                                                                                               "OK "
-                                                                                               "[UI"
-                                                                                               "DNE"
-                                                                                               "XT "
-                                                                                               "100"
-                                                                                               "]\n"
-                                                                                               "S: "
-                                                                                               "A15"
-                                                                                               " OK"
-                                                                                               "\n"
-                                                                                               "UNT"
-                                                                                               "IL-"
-                                                                                               "CLO"
-                                                                                               "SE"
-                                                                                               "\n",
+     .script =
+         LOGIN("UNSELECT")
+         "REJECT A* CLOSE\n"
+         OPENS("A3", "SELECT", "A/B", "9", "3", "100")
+         NO_SUBSCRIPTIONS("A4", "A")
+         "C: A5 UNSELECT\nS: A5 OK\n" RENAMED("A6", "A", "C", "A7")
+         OPENS("A8", "SELECT", "C/B", "8", "3", "100")
+         "C: A9 NOOP\nC: A10 UID FETCH 5:* *\nS: A9 OK\nS: A10 OK\n"
+         NO_SUBSCRIPTIONS("A11", "C/B")
+         "C: A12 UNSELECT\nS: A12 OK\n" RENAMED("A13", "C/B", "D", "A14")
+         OPENS("A15", "SELECT", "D", "8", "4", "100") "UNTIL-CLOSE\n",
      .log =
          "selected 9 messages, next 100, \nrenamed to C as C\nrenamed to D as D\nscan: folder\n"},
     {.name = "… without UNSELECT; a refused rename; and appends go on there",
      .ops = "open A; to A; rename A C; rename C D; uids 7; append 1,3; flush",
-     .script = LOGIN(
-         "LITERAL+") "REJECT A* CLOSE\n"
-                     "C: A3 SELECT \"A\"\nS: * 9 EXISTS\nS: * OK [UIDVALIDITY 3]\nS: * OK [UIDNEXT "
-                     "100]\nS: A3 OK\n" NO_SUBSCRIPTIONS(
-                         "A4",
-                         "A") "C: A5 EXAMINE INBOX\nS: * 77 EXISTS\nS: A5 OK\n" RENAMED("A6", "A",
-                                                                                        "C", "A7")
-                         NO_SUBSCRIPTIONS("A8", "C") REFUSED(
-                             "A9", "C", "D", "A10",
-                             "NO [NOPERM] no") "C: A11 SELECT \"C\"\nS: * 9 EXISTS\nS: * OK "
-                                               "[UIDVALIDITY 3]\nS: * OK [UIDNEXT 100]\nS: A11 OK\n"
-                                               "C: A12 NOOP\nC: A13 UID FETCH 7 *\nS: A12 OK\nS: "
-                                               "A13 OK\n"
-                                               "C: A14 APPEND \"C\" {3+}\nC:\nS: A14 "
-                                               "OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("LITERAL+")
+         "REJECT A* CLOSE\n"
+         OPENS("A3", "SELECT", "A", "9", "3", "100")
+         NO_SUBSCRIPTIONS("A4", "A")
+         "C: A5 EXAMINE INBOX\nS: * 77 EXISTS\nS: A5 OK\n" RENAMED("A6", "A", "C", "A7")
+         NO_SUBSCRIPTIONS("A8", "C") REFUSED("A9", "C", "D", "A10", "NO [NOPERM] no")
+         OPENS("A11", "SELECT", "C", "9", "3", "100")
+         "C: A12 NOOP\nC: A13 UID FETCH 7 *\nS: A12 OK\nS: A13 OK\n"
+         "C: A14 APPEND \"C\" {3+}\nC:\nS: A14 OK\nUNTIL-CLOSE\n",
      .log = "selected 9 messages, next 100, \nrenamed to C as C\n"
             "rename: folder no-permission ([NOPERM] no)\n0 listed\n#1=0/0\n"},
     {.name = "the connection is lost",
@@ -447,6 +417,7 @@ static struct dialogue renames[] = {
      .script = LOGIN("") NO_SUBSCRIPTIONS("A3", "A") "C: A4 RENAME *\nC: A5 LIST *\nCLOSE\n",
      .log = "rename: retry\nrename: retry\n"},
 };
+/* clang-format on */
 
 Test(imap_coexist, renaming)
 {
@@ -455,28 +426,28 @@ Test(imap_coexist, renaming)
 
 /* --- watching --------------------------------------------------------------------------------- */
 
-#define EXAMINE(tag, messages, next)                                                               \
-    "C: " tag " EXAMINE \"INBOX\"\nS: * " messages " EXISTS\nS: * OK [UIDVALIDITY 3]\n"            \
-    "S: * OK [UIDNEXT " next "]\nS: " tag " OK\n"
-#define IDLE(tag)          "C: " tag " IDLE\nS: + idling\n"
-#define DONE(tag)          "C: DONE\nS: " tag " OK\n"
-#define NOOP(tag)          "C: " tag " NOOP\nS: " tag " OK\n"
+#define EXAMINE(tag, messages, next) OPENS(tag, "EXAMINE", "INBOX", messages, "3", next)
+#define IDLE(tag)                    "C: " tag " IDLE\nS: + idling\n"
+#define DONE(tag)                    "C: DONE\nS: " tag " OK\n"
+#define NOOP(tag)                    "C: " tag " NOOP\nS: " tag " OK\n"
 /* One change in an IDLE of its own. */
-#define CHANGE(n, m, what) NOOP(n) IDLE(m) "S: " what "\n" DONE(m)
+#define CHANGE(n, m, what)           NOOP(n) IDLE(m) "S: " what "\n" DONE(m)
 #define NOTIFY(tag)                                                                                \
     "C: " tag " NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) "      \
     "(personal (MessageNew MessageExpunge FlagChange MailboxName))\n"
 
+/* clang-format off */
 static struct dialogue watches[] = {
     {.name = "each kind of change, and what is none",
      .ops = "watch; watch; watch; watch; watch 150",
-     .script = LOGIN("IDLE") EXAMINE("A3", "9", "100")
-         IDLE("A4") "S: * OK Still here\nS: * 9 EXISTS\nS: * 2 RECENT\nS: * FLAGS (\\Seen x)\n"
-                    "S: * OK [HIGHESTMODSEQ 99] so far\nSLEEP 30\nS: * 10 EXISTS\n" DONE("A4")
-                        CHANGE("A5", "A6", "* 1 EXPUNGE") CHANGE("A7", "A8", "* VANISHED 3:4")
-                            CHANGE("A9", "A10", "* 2 FETCH (FLAGS (\\Seen))") NOOP("A11")
-                                IDLE("A12") "S: * OK Still here\nSLEEP 30\nS: * 1 RECENT\n" DONE(
-                                    "A12") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE") EXAMINE("A3", "9", "100") IDLE("A4") "S: * OK Still here\nS: * 9 EXISTS\n"
+         "S: * 2 RECENT\nS: * FLAGS (\\Seen x)\nS: * OK [HIGHESTMODSEQ 99] so far\nSLEEP 30\n"
+         "S: * 10 EXISTS\n" DONE("A4")
+         CHANGE("A5", "A6", "* 1 EXPUNGE")
+         CHANGE("A7", "A8", "* VANISHED 3:4")
+         CHANGE("A9", "A10", "* 2 FETCH (FLAGS (\\Seen))") NOOP("A11") IDLE("A12")
+         "S: * OK Still here\nSLEEP 30\nS: * 1 RECENT\n" DONE("A12") "UNTIL-CLOSE\n",
      .log = "changed\nchanged\nchanged\nchanged\nnothing\n"},
     {.name = "no IDLE, or none that is meant",
      .ops = "caps; watch; list",
@@ -489,16 +460,18 @@ static struct dialogue watches[] = {
             "no-such-feature\n"},
     {.name = "IDLE ends of itself: begun again, and given up when it never lasts",
      .ops = "watch; watch; caps",
-     .script = LOGIN("IDLE") EXAMINE("A3", "9", "100") IDLE("A4") "S: A4 OK\n" IDLE(
-         "A5") "S: A5 OK\n" IDLE("A6") "S: * 1 EXPUNGE\n" DONE("A6")
-         NOOP("A7") "REPEAT 3\nC: * IDLE\nSET T $TAG\nS: + idling\nS: $T OK\nEND\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE") EXAMINE("A3", "9", "100") IDLE("A4") "S: A4 OK\n" IDLE("A5") "S: A5 OK\n"
+         IDLE("A6") "S: * 1 EXPUNGE\n" DONE("A6") NOOP("A7")
+         "REPEAT 3\nC: * IDLE\nSET T $TAG\nS: + idling\nS: $T OK\nEND\nUNTIL-CLOSE\n",
      .log = "changed\nwatch: no-such-feature\nmove 0 rename 1 watch 0 0\n"},
     {.name = "renewed in time; the time-out of answers does not count meanwhile",
      .ops = "renew 400; watch 1000; renew 10000; watch",
      .timeout_ms = 150,
-     .script = LOGIN("IDLE") EXAMINE("A3", "9", "100") IDLE("A4") DONE("A4") IDLE("A5") DONE("A5")
-         IDLE("A6") DONE("A6") NOOP("A7")
-             IDLE("A8") "SLEEP 500\nS: * 10 EXISTS\n" DONE("A8") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE") EXAMINE("A3", "9", "100") IDLE("A4") DONE("A4") IDLE("A5") DONE("A5")
+         IDLE("A6") DONE("A6") NOOP("A7") IDLE("A8") "SLEEP 500\nS: * 10 EXISTS\n" DONE("A8")
+         "UNTIL-CLOSE\n",
      .log = "nothing\nchanged\n"},
     {.name = "a server that does not answer DONE, or IDLE",
      .ops = "watch 10; watch 10",
@@ -507,70 +480,64 @@ static struct dialogue watches[] = {
      .log = "watch: retry timeout\nwatch: retry timeout\n"},
     {.name = "a change between two calls: said when it is asked, or with another command",
      .ops = "watch 0; watch; watch; rights A; watch; watch 0",
-     .script = LOGIN("IDLE ACL")
-         EXAMINE("A3", "9", "100") "C: A4 NOOP\nS: * 10 EXISTS\nS: A4 OK\n" CHANGE(
-             "A5", "A6",
-             "* 11 EXISTS") "C: A7 GETACL *\nS: * 3 EXPUNGE\nS: A7 OK\n" NOOP("A8") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE ACL") EXAMINE("A3", "9", "100")
+         "C: A4 NOOP\nS: * 10 EXISTS\nS: A4 OK\n"
+         CHANGE("A5", "A6", "* 11 EXISTS")
+         "C: A7 GETACL *\nS: * 3 EXPUNGE\nS: A7 OK\n" NOOP("A8") "UNTIL-CLOSE\n",
      .log = "nothing\nchanged\nchanged\nchanged\nnothing\n"},
     {.name = "the caller has looked at another folder: its changes are none, the inbox's are",
      .ops = "watch 0; select A; scan 1; watch; select A; watch 0; select INBOX; watch 0",
-     .script = LOGIN("IDLE")
-         EXAMINE("A3", "9",
-                 "100") "C: A4 EXAMINE \"A\"\nS: * 1 EXISTS\nS: * OK [UIDVALIDITY 8]\nS: * OK "
-                        "[UIDNEXT 2]\nS: A4 OK\n"
-                        "C: A5 UID FETCH 1:* *\nS: * 2 EXISTS\nS: * 1 FETCH (UID 1 RFC822.SIZE 5)\n"
-                        "S: * 2 FETCH (UID 2 RFC822.SIZE 5)\nS: A5 OK\n" EXAMINE(
-                            "A6", "9",
-                            "101") "C: A7 EXAMINE \"A\"\nS: * 2 EXISTS\nS: * OK [UIDVALIDITY "
-                                   "8]\nS: * OK [UIDNEXT 3]\nS: A7 OK\n" EXAMINE("A8", "9", "101")
-                                       NOOP("A9") NOOP("A10") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE") EXAMINE("A3", "9", "100") OPENS("A4", "EXAMINE", "A", "1", "8", "2")
+         "C: A5 UID FETCH 1:* *\nS: * 2 EXISTS\nS: * 1 FETCH (UID 1 RFC822.SIZE 5)\n"
+         "S: * 2 FETCH (UID 2 RFC822.SIZE 5)\nS: A5 OK\n"
+         EXAMINE("A6", "9", "101") OPENS("A7", "EXAMINE", "A", "2", "8", "3")
+         EXAMINE("A8", "9", "101") NOOP("A9") NOOP("A10") "UNTIL-CLOSE\n",
      .log = "nothing\nselected 1 messages, next 2, \n1 5 0 () -\n2 5 0 () -\nchanged\n"
             "selected 2 messages, next 3, \nnothing\nselected 9 messages, next 101, \nnothing\n"},
     {.name = "NOTIFY: any folder, once per session, whatever is open",
      .ops = "caps; watch; watch; select A; watch; watch; watch 0",
-     .script = LOGIN("IDLE NOTIFY")
-         NOTIFY("A3") "S: * STATUS INBOX (MESSAGES 1)\nS: * STATUS A (MESSAGES 2)\nS: A3 OK\n" IDLE(
-             "A4") "SLEEP 30\nS: * STATUS A (HIGHESTMODSEQ 4)\n" DONE("A4")
-             CHANGE("A5", "A6",
-                    "* LIST () \"/\" B (\"OLDNAME\" (A))") "C: A7 EXAMINE \"A\"\nS: * 1 EXISTS\nS: "
-                                                           "* OK [UIDVALIDITY 8]\nS: * OK [UIDNEXT "
-                                                           "2]\nS: A7 OK\n" CHANGE("A8", "A9",
-                                                                                   "* 2 EXISTS")
-                                                               CHANGE("A10", "A11",
-                                                                      "* 1 FETCH (FLAGS ())")
-                                                                   NOOP("A12") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE NOTIFY") NOTIFY("A3") "S: * STATUS INBOX (MESSAGES 1)\n"
+         "S: * STATUS A (MESSAGES 2)\nS: A3 OK\n" IDLE("A4") "SLEEP 30\n"
+         "S: * STATUS A (HIGHESTMODSEQ 4)\n" DONE("A4")
+         CHANGE("A5", "A6", "* LIST () \"/\" B (\"OLDNAME\" (A))")
+         OPENS("A7", "EXAMINE", "A", "1", "8", "2")
+         CHANGE("A8", "A9", "* 2 EXISTS")
+         CHANGE("A10", "A11", "* 1 FETCH (FLAGS ())") NOOP("A12") "UNTIL-CLOSE\n",
      .log = "move 0 rename 1 watch 1 1\nchanged\nchanged\nselected 1 messages, next 2, \n"
             "changed\nchanged\nnothing\n"},
     {.name = "NOTIFY: what comes while something else is asked is told; what was asked for is not",
      .ops = "watch 0; list x; watch 0; rights A; watch",
-     .script = LOGIN("IDLE NOTIFY ACL LIST-EXTENDED LIST-STATUS") NOTIFY(
-         "A3") "S: A3 OK\n"
-               "C: A4 LIST *\nS: * LIST () \"/\" A\nS: * STATUS A (MESSAGES 1)\nS: A4 OK\n" NOOP(
-                   "A5") "C: A6 GETACL *\nS: * STATUS A (MESSAGES 2)\nS: A6 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE NOTIFY ACL LIST-EXTENDED LIST-STATUS") NOTIFY("A3") "S: A3 OK\n"
+         "C: A4 LIST *\nS: * LIST () \"/\" A\nS: * STATUS A (MESSAGES 1)\nS: A4 OK\n" NOOP("A5")
+         "C: A6 GETACL *\nS: * STATUS A (MESSAGES 2)\nS: A6 OK\nUNTIL-CLOSE\n",
      .log = "nothing\nA 1\nnothing\nchanged\n"},
     {.name = "NOTIFY: an event that the server does not know; refused; too much for it",
      .ops = "watch 0; caps; watch; caps; watch",
-     .script = LOGIN("IDLE NOTIFY")
-         NOTIFY("A3") "S: A3 NO [BADEVENT (MessageNew)] no\n"
-                      "C: A4 NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge "
-                      "FlagChange)) (personal "
-                      "(MessageNew MessageExpunge FlagChange))\nS: A4 OK\n" NOOP("A5")
-                          IDLE("A6") "S: * OK [NOTIFICATIONOVERFLOW] too much\n" DONE("A6")
-                              EXAMINE("A7", "9", "100") NOOP("A8")
-                                  IDLE("A9") "S: * 10 EXISTS\n" DONE("A9") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE NOTIFY") NOTIFY("A3") "S: A3 NO [BADEVENT (MessageNew)] no\n"
+         "C: A4 NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) "
+         "(personal (MessageNew MessageExpunge FlagChange))\nS: A4 OK\n" NOOP("A5") IDLE("A6")
+         "S: * OK [NOTIFICATIONOVERFLOW] too much\n" DONE("A6")
+         EXAMINE("A7", "9", "100") NOOP("A8") IDLE("A9") "S: * 10 EXISTS\n" DONE("A9")
+         "UNTIL-CLOSE\n",
      .log = "nothing\nmove 0 rename 1 watch 1 1\nchanged\nmove 0 rename 1 watch 1 0\nchanged\n"},
     {.name = "NOTIFY is refused: the inbox it is",
      .ops = "watch; caps",
-     .script = LOGIN("IDLE NOTIFY")
-         NOTIFY("A3") "S: A3 BAD no\nC: A4 NOTIFY *\nS: A4 BAD no\n" EXAMINE("A5", "9", "100")
-             IDLE("A6") "S: * 10 EXISTS\n" DONE("A6") "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE NOTIFY") NOTIFY("A3") "S: A3 BAD no\n"
+         "C: A4 NOTIFY *\nS: A4 BAD no\n"
+         EXAMINE("A5", "9", "100") IDLE("A6") "S: * 10 EXISTS\n" DONE("A6") "UNTIL-CLOSE\n",
      .log = "changed\nmove 0 rename 1 watch 1 0\n"},
     {.name = "cancelled: DONE is said, nothing was held, the session goes on",
      .ops = "watch-cancelled; list; watch 0",
-     .script = LOGIN("IDLE") EXAMINE("A3", "9", "100")
-         IDLE("A4") "C: DONE\n"
-                    "C: A5 LIST *\nC: A6 LSUB *\nS: * 10 EXISTS\nS: A4 OK\nS: A5 OK\nS: A6 "
-                    "OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("IDLE") EXAMINE("A3", "9", "100") IDLE("A4")
+         "C: DONE\nC: A5 LIST *\nC: A6 LSUB *\nS: * 10 EXISTS\nS: A4 OK\nS: A5 OK\nS: A6 OK\n"
+         "UNTIL-CLOSE\n",
      .log = "0 held\nwatch: cancel\nchanged\n"},
     {.name = "cancelled before the server allows IDLE: the session ends, nothing can be said",
      .ops = "watch-cancelled early; watch",
@@ -586,6 +553,7 @@ static struct dialogue watches[] = {
      .script = LOGIN("IDLE") EXAMINE("A3", "9", "100") IDLE("A4") "RST\n",
      .log = "watch: retry\nwatch: retry\n"},
 };
+/* clang-format on */
 
 Test(imap_coexist, watching)
 {

@@ -2,6 +2,7 @@
 /* Logging in, folders, reading, appending: see dialogue.h. */
 #include "dialogue.h"
 
+/* clang-format off */
 static const struct dialogue logins[] = {
     {.name = "PLAIN with an initial response",
      .script = LOGIN("") "C: Z LOGOUT\n",
@@ -15,13 +16,16 @@ static const struct dialogue logins[] = {
      .log = "open\n"},
     {.name = "LOGIN with a quoted password",
      .password = "a\"b\\c",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1] hello\n"
-               "C: * LOGIN \"anna\" \"a\\\"b\\\\c\"\n" LOGGED_IN(""),
+     .script =
+         GREETING("")
+         "C: * LOGIN \"anna\" \"a\\\"b\\\\c\"\n" LOGGED_IN(""),
      .log = "open\n"},
     {.name = "LOGIN with a password that needs a literal",
      .password = "p\xc3\xa4ss",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1] hello\nC: * LOGIN \"anna\" {5}\nC: \n"
-               "S: A1 OK [CAPABILITY IMAP4rev1] in\nC: * LIST \"\" \"\"\nS: $TAG OK\n",
+     .script =
+         GREETING("")
+         "C: * LOGIN \"anna\" {5}\nC: \nS: A1 OK [CAPABILITY IMAP4rev1] in\n"
+         "C: * LIST \"\" \"\"\nS: $TAG OK\n",
      .log = "open\n"},
     {.name = "LOGIN is never used where it is forbidden",
      .script = "CONN 1\nREJECT *LOGIN*\nS: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hello\n"
@@ -37,9 +41,11 @@ static const struct dialogue logins[] = {
      .script = HELLO "C: * AUTHENTICATE *\nS: * BYE too many tries\nCLOSE\n",
      .log = "open: retry connection-lost (too many tries)\n"},
     {.name = "throttled",
-     .script = HELLO "C: * AUTHENTICATE *\n"
-                     "S: $TAG NO Request is throttled. Suggested Backoff Time: 4711 milliseconds\n"
-                     "UNTIL-CLOSE\n",
+     .script =
+         HELLO
+         "C: * AUTHENTICATE *\n"
+         "S: $TAG NO Request is throttled. Suggested Backoff Time: 4711 milliseconds\n"
+         "UNTIL-CLOSE\n",
      .log = "open: later throttled after 4711 (Request is throttled. Suggested Backoff Time: 4711 "
             "milliseconds)\n"},
     {.name = "SCRAM fails in the clear: the password itself is not sent",
@@ -48,34 +54,39 @@ static const struct dialogue logins[] = {
                "C: * AUTHENTICATE SCRAM-SHA-256 *\nS: $TAG NO no\nUNTIL-CLOSE\n",
      .log = "open: auth refused (no)\n"},
     {.name = "SCRAM: an answer to another question is cancelled",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256] hello\n"
-               "C: * AUTHENTICATE SCRAM-SHA-256 *\n"
-               "S: + cj1hYmMscz1RU1hDUitRNnNlazhiZjkyLGk9NDA5Ng==\nC: *\nS: A1 BAD cancelled\n"
-               "UNTIL-CLOSE\n",
+     .script =
+         GREETING(" SASL-IR AUTH=SCRAM-SHA-256")
+         "C: * AUTHENTICATE SCRAM-SHA-256 *\nS: + cj1hYmMscz1RU1hDUitRNnNlazhiZjkyLGk9NDA5Ng==\n"
+         "C: *\nS: A1 BAD cancelled\nUNTIL-CLOSE\n",
      .log = "open: auth\n"},
     {.name = "SCRAM: OK without proof",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256] hello\n"
-               "C: * AUTHENTICATE SCRAM-SHA-256 *\nS: $TAG OK welcome\nUNTIL-CLOSE\n",
+     .script =
+         GREETING(" SASL-IR AUTH=SCRAM-SHA-256")
+         "C: * AUTHENTICATE SCRAM-SHA-256 *\nS: $TAG OK welcome\nUNTIL-CLOSE\n",
      .log = "open: auth impostor\n"},
     {.name = "XOAUTH2: the reason is in the challenge",
      .url_rest = "?tls=none&auth=xoauth2",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hello\n"
-               "C: * AUTHENTICATE XOAUTH2 dXNlcj1hbm5hAWF1dGg9QmVhcmVyIHNlY3JldAEB\n"
-               "S: + eyJzdGF0dXMiOiI0MDAifQ==\nC: \nS: A1 NO SASL failed\nUNTIL-CLOSE\n",
+     .script =
+         GREETING(" SASL-IR AUTH=XOAUTH2")
+         "C: * AUTHENTICATE XOAUTH2 dXNlcj1hbm5hAWF1dGg9QmVhcmVyIHNlY3JldAEB\n"
+         "S: + eyJzdGF0dXMiOiI0MDAifQ==\n"
+         "C: \nS: A1 NO SASL failed\nUNTIL-CLOSE\n",
      .log =
          "open: auth refused the server refuses the access token (400): it is over, or for another "
          "user or purpose (SASL failed)\n"},
     {.name = "OAUTHBEARER without an initial response, no reason given",
      .url_rest = "?tls=none&auth=oauthbearer",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER] hello\n"
-               "C: * AUTHENTICATE OAUTHBEARER\nS: + \nC: *\n"
-               "S: A1 NO [AUTHENTICATIONFAILED] no\nUNTIL-CLOSE\n",
+     .script =
+         GREETING(" AUTH=OAUTHBEARER")
+         "C: * AUTHENTICATE OAUTHBEARER\nS: + \n"
+         "C: *\nS: A1 NO [AUTHENTICATIONFAILED] no\nUNTIL-CLOSE\n",
      .log = "open: auth login-refused the server refuses the access token: it is over, or for "
             "another user or purpose ([AUTHENTICATIONFAILED] no)\n"},
     {.name = "XOAUTH2: the token server is down, which is no refusal",
      .url_rest = "?tls=none&auth=xoauth2",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] hello\n"
-               "C: * AUTHENTICATE XOAUTH2 *\nS: $TAG NO [UNAVAILABLE] later\nUNTIL-CLOSE\n",
+     .script =
+         GREETING(" SASL-IR AUTH=XOAUTH2")
+         "C: * AUTHENTICATE XOAUTH2 *\nS: $TAG NO [UNAVAILABLE] later\nUNTIL-CLOSE\n",
      .log = "open: later unavailable ([UNAVAILABLE] later)\n"},
     {.name = "challenges that do not end",
      .script = HELLO "C: * AUTHENTICATE PLAIN *\nS: + AAAA\nC: *\nS: A1 BAD\nUNTIL-CLOSE\n",
@@ -118,14 +129,14 @@ static const struct dialogue logins[] = {
     {.name = "what is injected before the login is not used",
      .ops = "list",
      .script =
-         "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hello\n"
-         "S: * LIST () \"/\" injected\nS: * OK [ALERT] call this number\n"
-         "S: * NAMESPACE ((\"evil.\" \".\")) NIL NIL\n"
-         "C: * AUTHENTICATE PLAIN *\n" LOGGED_IN("") "C: * LIST \"\" \"*\"\n"
-                                                     "C: * LSUB \"\" \"*\"\nS: * LIST () \"/\" "
-                                                     "INBOX\nS: A3 OK\nS: A4 OK\nUNTIL-CLOSE\n",
+         HELLO "S: * LIST () \"/\" injected\n"
+         "S: * OK [ALERT] call this number\nS: * NAMESPACE ((\"evil.\" \".\")) NIL NIL\n"
+         "C: * AUTHENTICATE PLAIN *\n" LOGGED_IN("")
+         "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\nS: * LIST () \"/\" INBOX\nS: A3 OK\n"
+         "S: A4 OK\nUNTIL-CLOSE\n",
      .log = "INBOX inbox\n"},
 };
+/* clang-format on */
 
 Test(imap_dialogue, login)
 {
@@ -134,32 +145,26 @@ Test(imap_dialogue, login)
 
 /* --- folders ---------------------------------------------------------------------------------- */
 
+/* clang-format off */
 static const struct dialogue folders[] = {
     {.name = "LIST, LSUB and STATUS",
      .ops = "list with-status",
-     .script = LOGIN(
-         "") "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\n"
-             "S: * LIST (\\HasNoChildren) \"/\" inbox\n"
-             "S: * LIST (\\Noselect) \"/\" Archive\n"
-             "S: * LIST () \"/\" \"Archive/v 1\"\n"
-             "S: * LIST () \"/\" Entw&APw-rfe\n"
-             "S: * LIST () \"/\" a&b\n"
-             "S+: * LIST () \"/\" {8}\\r\\nline\\r\\n2!\\r\\n\n"
-             "S: * LIST () NIL flat/one\n"
-             "S: * LIST (\\Sent) \"/\" \"Sent/\"\n"
-             "S: * LIST () \"/\" Sent\n"
-             "S: A3 OK\n"
-             "S: * LSUB () \"/\" Entw&APw-rfe\nS: * LSUB () \"/\" Gone\n"
-             "S: * LSUB () \"/\" INBOX\nS: A4 OK\n"
-             "C: * STATUS \"INBOX\" (MESSAGES UIDNEXT UIDVALIDITY)\n"
-             "C: * STATUS \"Archive/v 1\" *\nC: * STATUS \"Entw&APw-rfe\" *\n"
-             "C: * STATUS \"a&b\" *\nC: * STATUS {8}\nC:  (MESS*\nC: * STATUS \"flat/one\" *\n"
-             "C: * STATUS \"Sent/\" *\nC: * STATUS \"Sent\" *\n"
-             "S: * STATUS Inbox (MESSAGES 5 UIDNEXT 9 UIDVALIDITY 1)\nS: A5 OK\n"
-             "S: * STATUS \"Archive/v 1\" (UIDNEXT 2 MESSAGES 3)\nS: A6 OK\n"
-             "S: * STATUS Elsewhere (MESSAGES 99)\nS: A7 NO no\nS: A8 OK\nS: A9 OK\n"
-             "S: A10 OK\nS: A11 OK\nS: * STATUS Sent (MESSAGES x)\nS: A12 OK\n"
-             "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("")
+         "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\nS: * LIST (\\HasNoChildren) \"/\" inbox\n"
+         "S: * LIST (\\Noselect) \"/\" Archive\nS: * LIST () \"/\" \"Archive/v 1\"\n"
+         "S: * LIST () \"/\" Entw&APw-rfe\nS: * LIST () \"/\" a&b\n"
+         "S+: * LIST () \"/\" {8}\\r\\nline\\r\\n2!\\r\\n\nS: * LIST () NIL flat/one\n"
+         "S: * LIST (\\Sent) \"/\" \"Sent/\"\nS: * LIST () \"/\" Sent\nS: A3 OK\n"
+         "S: * LSUB () \"/\" Entw&APw-rfe\nS: * LSUB () \"/\" Gone\nS: * LSUB () \"/\" INBOX\n"
+         "S: A4 OK\n"
+         "C: * STATUS \"INBOX\" (MESSAGES UIDNEXT UIDVALIDITY)\nC: * STATUS \"Archive/v 1\" *\n"
+         "C: * STATUS \"Entw&APw-rfe\" *\nC: * STATUS \"a&b\" *\nC: * STATUS {8}\nC:  (MESS*\n"
+         "C: * STATUS \"flat/one\" *\nC: * STATUS \"Sent/\" *\nC: * STATUS \"Sent\" *\n"
+         "S: * STATUS Inbox (MESSAGES 5 UIDNEXT 9 UIDVALIDITY 1)\nS: A5 OK\n"
+         "S: * STATUS \"Archive/v 1\" (UIDNEXT 2 MESSAGES 3)\nS: A6 OK\n"
+         "S: * STATUS Elsewhere (MESSAGES 99)\nS: A7 NO no\nS: A8 OK\nS: A9 OK\nS: A10 OK\n"
+         "S: A11 OK\nS: * STATUS Sent (MESSAGES x)\nS: A12 OK\nUNTIL-CLOSE\n",
      .log = "INBOX subscribed inbox 5\n%53ent sent\nArchive noselect\nArchive/v 1 3\n"
             "Entw\xc3\xbcrfe subscribed\nSent 0\na%26"
             "b\nflat%2Fone\nline%0D%0A2!\n"},
@@ -187,11 +192,11 @@ static const struct dialogue folders[] = {
             "Public/A foreign\nuser/bert/Sent foreign\n"},
     {.name = "names that differ in the case of INBOX only stay apart",
      .ops = "list",
-     .script = LOGIN("") "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\n"
-                         "S: * LIST () \"/\" INBOX\nS: * LIST () \"/\" Inbox\n"
-                         "S: * LIST () \"/\" INBOX/A\nS: * LIST () \"/\" inbox/A\n"
-                         "S: * LIST () \"/\" iNBOX/A\nS: A3 OK\nS: A4 NO no subscriptions\n"
-                         "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("")
+         "C: * LIST \"\" \"*\"\nC: * LSUB \"\" \"*\"\nS: * LIST () \"/\" INBOX\n"
+         "S: * LIST () \"/\" Inbox\nS: * LIST () \"/\" INBOX/A\nS: * LIST () \"/\" inbox/A\n"
+         "S: * LIST () \"/\" iNBOX/A\nS: A3 OK\nS: A4 NO no subscriptions\nUNTIL-CLOSE\n",
      .log = "INBOX inbox\nINBOX/%2541\nINBOX/%41\nINBOX/A\n"},
     {.name = "create: parents, another spelling, what is there already",
      .ops = "create A/B; create a*b; create There; create Case; create No",
@@ -215,55 +220,52 @@ static const struct dialogue folders[] = {
             "created cASE as cASE\ncreate: folder no-permission ([NOPERM] not here)\n"},
     {.name = "create asks to wait",
      .ops = "create A",
-     .script = LOGIN("") "C: * CREATE \"A\"\nS: A3 NO [INUSE] busy\nC: * LIST *\nS: A4 OK\n"
-                         "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("")
+         "C: * CREATE \"A\"\nS: A3 NO [INUSE] busy\n"
+         "C: * LIST *\nS: A4 OK\nUNTIL-CLOSE\n",
      .log = "create: later unavailable ([INUSE] busy)\n"},
     {.name = "rights, quota, annotations",
      .ops = "rights A; quota; metadata A; annotate A",
      .script =
-         LOGIN("ACL QUOTA METADATA") "C: * GETACL \"A\"\nS: * ACL A anna lrswi \"group one\" lr "
-                                     "\"\" NIL\nS: $TAG OK\n"
-                                     "C: * GETQUOTAROOT \"INBOX\"\nS: * QUOTAROOT INBOX a b\n"
-                                     "S: * QUOTA a (STORAGE 10 100 MESSAGE 1 2)\nS: * QUOTA b "
-                                     "(STORAGE 20 50)\n"
-                                     "S: * QUOTA c (MESSAGE 1 2)\nS: * QUOTA d ()\nS: $TAG OK\n"
-                                     "C: * GETMETADATA (DEPTH infinity MAXSIZE 1048576) \"A\" "
-                                     "(/private /shared)\n"
-                                     "S: * METADATA A /shared/x\n"
-                                     "S+: * METADATA A (/private/comment {4}\\r\\na\\r\\nb "
-                                     "/shared/x NIL /shared/y \"z\")\\r\\n\n"
-                                     "S: $TAG OK\n"
-                                     "C: * SETMETADATA \"A\" (\"/private/comment\" {4}\nC: )\nS: "
-                                     "A6 NO [NOPERM] no\nUNTIL-CLOSE\n",
+         LOGIN("ACL QUOTA METADATA")
+         "C: * GETACL \"A\"\nS: * ACL A anna lrswi \"group one\" lr \"\" NIL\nS: $TAG OK\n"
+         "C: * GETQUOTAROOT \"INBOX\"\nS: * QUOTAROOT INBOX a b\n"
+         "S: * QUOTA a (STORAGE 10 100 MESSAGE 1 2)\nS: * QUOTA b (STORAGE 20 50)\n"
+         "S: * QUOTA c (MESSAGE 1 2)\nS: * QUOTA d ()\nS: $TAG OK\n"
+         "C: * GETMETADATA (DEPTH infinity MAXSIZE 1048576) \"A\" (/private /shared)\n"
+         "S: * METADATA A /shared/x\n"
+         "S+: * METADATA A (/private/comment {4}\\r\\na\\r\\nb /shared/x NIL /shared/y "
+         "\"z\")\\r\\n\nS: $TAG OK\n"
+         "C: * SETMETADATA \"A\" (\"/private/comment\" {4}\nC: )\nS: A6 NO [NOPERM] no\n"
+         "UNTIL-CLOSE\n",
      .log =
          "anna lrswi\ngroup one lr\nquota 1 20480 of 51200\n/private/comment=a\r\nb\n/shared/y=z\n"
          "annotate: folder no-permission ([NOPERM] no)\n"},
     {.name = "annotations that the server computes, and the role",
      .ops = "metadata A",
-     .script = LOGIN(
-         "METADATA SPECIAL-USE") "C: * GETMETADATA *\n"
-                                 "S: * METADATA A (/shared/vendor/cmu/cyrus-imapd/size \"9\" "
-                                 "/Shared/Vendor/CMU/cyrus-imapd/UniqueID abc "
-                                 "/shared/vendor/cmu/cyrus-imapd/sharedseen false "
-                                 "/shared/vendor/cmu/cyrus-imapd/duplicatedeliver \"true\" "
-                                 "/private/vendor/cmu/cyrus-imapd/size \"8\" "
-                                 "/shared/vendor/cmu/cyrus-imapd/sizes \"7\" "
-                                 "/shared/vendor/cmu/cyrus-imapd/expire \"30\")\n"
-                                 "S+: * METADATA A (/private/specialuse {5}\\r\\n\\\\Junk)\\r\\n\n"
-                                 "S+: * METADATA A (/private/specialuse \"\\\\\\\\Junk "
-                                 "\\\\\\\\Sent\")\\r\\n\n"
-                                 "S+: * METADATA A (/private/specialuse \"\\\\\\\\Memos\" "
-                                 "/private/x Junk)\\r\\n\n"
-                                 "S: $TAG OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("METADATA SPECIAL-USE")
+         "C: * GETMETADATA *\n"
+         "S: * METADATA A (/shared/vendor/cmu/cyrus-imapd/size \"9\" "
+         "/Shared/Vendor/CMU/cyrus-imapd/UniqueID abc /shared/vendor/cmu/cyrus-imapd/sharedseen "
+         "false /shared/vendor/cmu/cyrus-imapd/duplicatedeliver \"true\" "
+         "/private/vendor/cmu/cyrus-imapd/size \"8\" /shared/vendor/cmu/cyrus-imapd/sizes \"7\" "
+         "/shared/vendor/cmu/cyrus-imapd/expire \"30\")\n"
+         "S+: * METADATA A (/private/specialuse {5}\\r\\n\\\\Junk)\\r\\n\n"
+         "S+: * METADATA A (/private/specialuse \"\\\\\\\\Junk \\\\\\\\Sent\")\\r\\n\n"
+         "S+: * METADATA A (/private/specialuse \"\\\\\\\\Memos\" /private/x Junk)\\r\\n\n"
+         "S: $TAG OK\nUNTIL-CLOSE\n",
      .log = "/shared/vendor/cmu/cyrus-imapd/duplicatedeliver=true\n"
             "/private/vendor/cmu/cyrus-imapd/size=8\n/shared/vendor/cmu/cyrus-imapd/sizes=7\n"
             "/shared/vendor/cmu/cyrus-imapd/expire=30\n/private/specialuse=\\Junk \\Sent\n"
             "/private/specialuse=\\Memos\n/private/x=Junk\n"},
     {.name = "annotations: the role is kept where LIST does not tell it",
      .ops = "metadata A",
-     .script = LOGIN("METADATA") "C: * GETMETADATA *\n"
-                                 "S+: * METADATA A (/private/specialuse {5}\\r\\n\\\\Junk)\\r\\n\n"
-                                 "S: $TAG OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("METADATA")
+         "C: * GETMETADATA *\nS+: * METADATA A (/private/specialuse {5}\\r\\n\\\\Junk)\\r\\n\n"
+         "S: $TAG OK\nUNTIL-CLOSE\n",
      .log = "/private/specialuse=\\Junk\n"},
     {.name = "more annotations and rights than a folder can have: the rest is left out, and said",
      .ops = "count A; count B; quota",
@@ -282,44 +284,47 @@ static const struct dialogue folders[] = {
             "quota 0 0 of 0\n"},
     {.name = "annotations above the size that was asked for",
      .ops = "metadata A",
-     .script = LOGIN("METADATA") "C: * GETMETADATA *\nS: * METADATA A (/private/x y)\n"
-                                 "S: $TAG OK [METADATA LONGENTRIES 9999999] more\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("METADATA")
+         "C: * GETMETADATA *\nS: * METADATA A (/private/x y)\n"
+         "S: $TAG OK [METADATA LONGENTRIES 9999999] more\nUNTIL-CLOSE\n",
      .log = "/private/x=y\nmetadata: item too-big\n"},
     {.name = "a server that talks of everything but what it was asked",
      .ops = "metadata A; quota",
      .timeout_ms = 20,
-     .script = LOGIN("METADATA QUOTA") "C: * GETMETADATA *\nLOOP\nS: * OK still here\n"
-                                       "S: * METADATA A (/private/x y)\nSLEEP 5\nEND\n",
+     .script =
+         LOGIN("METADATA QUOTA")
+         "C: * GETMETADATA *\nLOOP\nS: * OK still here\nS: * METADATA A (/private/x y)\nSLEEP 5\n"
+         "END\n",
      .log = "metadata: retry timeout\nquota: retry timeout\n"},
     {.name = "annotations with NUL bytes: read in both forms, sent as literal8, never unasked",
      .ops = "metadata A; annotate-nul A; annotate-nul A; annotate-nul A; quota",
-     .script = LOGIN(
-         "METADATA LITERAL+ QUOTA") "C: * GETMETADATA *\n"
-                                    "S+: * METADATA A (/private/x ~{3}\\r\\na\\0b /private/y "
-                                    "{2}\\r\\n\\0\\0)\\r\\n\n"
-                                    "S: $TAG OK\n"
-                                    "C: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nC: )\nS: "
-                                    "A4 OK\n"
-                                    "C: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nC: )\n"
-                                    "S: A5 NO [CANNOT] Attribute string value has NULs\n"
-                                    "NOCONT\nC: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nS: "
-                                    "$TAG BAD what is that\n"
-                                    "C: * GETQUOTAROOT *\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("METADATA LITERAL+ QUOTA")
+         "C: * GETMETADATA *\n"
+         "S+: * METADATA A (/private/x ~{3}\\r\\na\\0b /private/y {2}\\r\\n\\0\\0)\\r\\n\n"
+         "S: $TAG OK\n"
+         "C: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nC: )\nS: A4 OK\n"
+         "C: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nC: )\n"
+         "S: A5 NO [CANNOT] Attribute string value has NULs\n"
+         "NOCONT\nC: * SETMETADATA \"A\" (\"/private/comment\" ~{3}\nS: $TAG BAD what is that\n"
+         "C: * GETQUOTAROOT *\nS: $TAG OK\nUNTIL-CLOSE\n",
      .log = "/private/x=a@b\n/private/y=@@\n"
             "annotate-nul: folder nul-byte ([CANNOT] Attribute string value has NULs)\n"
             "annotate-nul: folder nul-byte (what is that)\nquota 0 0 of 0\n"},
     {.name = "annotations with NUL bytes: Cyrus takes a plain literal",
      .ops = "annotate-nul A",
-     .script = "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Cyrus IMAP 3.6.1\n"
-               "C: * AUTHENTICATE *\n" LOGGED_IN(
-                   "METADATA LITERAL+") "C: * SETMETADATA \"A\" (\"/private/comment\" {3}\nC: "
-                                        ")\nS: $TAG OK\nUNTIL-CLOSE\n",
+     .script =
+         "CONN 1\nS: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Cyrus IMAP 3.6.1\n"
+         "C: * AUTHENTICATE *\n" LOGGED_IN("METADATA LITERAL+")
+         "C: * SETMETADATA \"A\" (\"/private/comment\" {3}\nC: )\nS: $TAG OK\nUNTIL-CLOSE\n",
      .log = ""},
     {.name = "what the server has not got",
      .ops = "rights A; quota; metadata A",
      .script = LOGIN("") "UNTIL-CLOSE\n",
      .log = "rights: no-such-feature\nquota: no-such-feature\nmetadata: no-such-feature\n"},
 };
+/* clang-format on */
 
 Test(imap_dialogue, folders)
 {
@@ -335,6 +340,7 @@ Test(imap_dialogue, folders)
 #define READING  LOGIN("") OPENED
 #define SELECTED "selected 9 messages, next 100, kw $Forwarded*\n"
 
+/* clang-format off */
 static const struct dialogue readings[] = {
     {.name = "scan: order, repeats, last message, broken dates, unsolicited flags",
      .ops = "select INBOX; scan 5",
@@ -360,18 +366,15 @@ static const struct dialogue readings[] = {
      .log = SELECTED "1 5 0 () -\n2 6 0 () -\n3 0 0 () -\n"},
     {.name = "fetch: order, what was not asked, what comes twice, what is gone, what is empty",
      .ops = "select INBOX; fetch 1,2,3,4,5,6",
-     .script = READING "C: * UID FETCH 1:6 (UID BODY.PEEK[])\n"
-                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
-                       "S+: * 9 FETCH (UID 77 BODY[] {3}\\r\\nbad)\\r\\n\n"
-                       "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\nbad)\\r\\n\n"
-                       "S: * 2 FETCH (FLAGS (\\Seen) UID 2)\n"
-                       "S+: * 2 FETCH (UID 2 BODY[HEADER] {3}\\r\\nbad)\\r\\n\n"
-                       "S+: * 2 FETCH (UID 2 BODY[] \\\"t\\\\\\\"o\\\")\\r\\n\n"
-                       "S+: * 3 FETCH (UID 3 BODY[] NIL)\\r\\n\n"
-                       "S+: * 4 FETCH (UID 4 BODY[] {0}\\r\\n)\\r\\n\n"
-                       "S: * 12 EXISTS\nS: * OK [ALERT] hm\n"
-                       "S: * 6 EXPUNGE\n"
-                       "S: $TAG OK\nUNTIL-CLOSE\n",
+     .script =
+         READING
+         "C: * UID FETCH 1:6 (UID BODY.PEEK[])\nS+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+         "S+: * 9 FETCH (UID 77 BODY[] {3}\\r\\nbad)\\r\\n\n"
+         "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\nbad)\\r\\n\nS: * 2 FETCH (FLAGS (\\Seen) UID 2)\n"
+         "S+: * 2 FETCH (UID 2 BODY[HEADER] {3}\\r\\nbad)\\r\\n\n"
+         "S+: * 2 FETCH (UID 2 BODY[] \\\"t\\\\\\\"o\\\")\\r\\n\n"
+         "S+: * 3 FETCH (UID 3 BODY[] NIL)\\r\\n\nS+: * 4 FETCH (UID 4 BODY[] {0}\\r\\n)\\r\\n\n"
+         "S: * 12 EXISTS\nS: * OK [ALERT] hm\nS: * 6 EXPUNGE\nS: $TAG OK\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\n2[3]t\"o.\nmissed 3: item unreadable\n4[0].\n"
                      "missed 5: item vanished\nmissed 6: item vanished\n"},
     {.name = "fetch: the UID behind the body",
@@ -387,25 +390,26 @@ static const struct dialogue readings[] = {
      .log = SELECTED "1[3]one.\n2[3]two.\nmissed 3: item vanished\n"},
     {.name = "fetch: another message than the one that was asked for",
      .ops = "select INBOX; fetch 1:300000",
-     .script = READING "C: * UID FETCH 1 *\n"
-                       "S+: * 1 FETCH (BODY[] {3}\\r\\none UID 2)\\r\\n\nUNTIL-CLOSE\n",
+     .script =
+         READING
+         "C: * UID FETCH 1 *\nS+: * 1 FETCH (BODY[] {3}\\r\\none UID 2)\\r\\n\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]onemissed 1: retry connection-lost\nfetch: mailbox\n"},
     {.name = "fetch: a culprit is found and the others come",
      .ops = "select INBOX; fetch 1,2,3,9",
      .script =
-         READING "C: * UID FETCH 1:3,9 *\n"
-                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO [SERVERBUG] broken\n"
-                 "UNTIL-CLOSE\n",
+         READING
+         "C: * UID FETCH 1:3,9 *\nS+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+         "S: $TAG NO [SERVERBUG] broken\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\nfetch: later unavailable ([SERVERBUG] broken)\n"},
     {.name = "fetch: a culprit is found by asking one by one",
      .ops = "select INBOX; fetch 1,2,3,9",
      .script =
-         READING "C: * UID FETCH 1:3,9 *\n"
-                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\nS: $TAG NO message is corrupt\n"
-                 "C: * UID FETCH 2 *\nC: * UID FETCH 3 *\nC: * UID FETCH 9 *\n"
-                 "S: A5 NO message is corrupt\n"
-                 "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: A6 OK\n"
-                 "S: A7 NO [EXPUNGEISSUED] gone\nUNTIL-CLOSE\n",
+         READING
+         "C: * UID FETCH 1:3,9 *\nS+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+         "S: $TAG NO message is corrupt\n"
+         "C: * UID FETCH 2 *\nC: * UID FETCH 3 *\nC: * UID FETCH 9 *\n"
+         "S: A5 NO message is corrupt\nS+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\n"
+         "S: A6 OK\nS: A7 NO [EXPUNGEISSUED] gone\nUNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\nmissed 2: item unreadable (message is corrupt)\n3[5]three.\n"
                      "missed 9: item vanished ([EXPUNGEISSUED] gone)\n"},
     {.name = "fetch: cut through, two commands on their way",
@@ -417,15 +421,16 @@ static const struct dialogue readings[] = {
      .log = SELECTED "1[300000]=300000.\nfetch: retry\n"},
     {.name = "fetch: cut in the middle of a body",
      .ops = "select INBOX; fetch 1,2; fetch 2",
-     .script = READING "C: * UID FETCH 1:2 *\n"
-                       "S+: * 1 FETCH (UID 1 BODY[] {9}\\r\\none\nCLOSE\n",
+     .script =
+         READING
+         "C: * UID FETCH 1:2 *\nS+: * 1 FETCH (UID 1 BODY[] {9}\\r\\none\nCLOSE\n",
      .log = SELECTED "1[9]onemissed 1: retry connection-lost\nfetch: retry\nfetch: retry\n"},
     {.name = "fetch: BYE in between",
      .ops = "select INBOX; fetch 1,2; fetch 2",
      .script =
-         READING "C: * UID FETCH 1:2 *\n"
-                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
-                 "S: * BYE Too many requests. Suggested Backoff Time: 60000 milliseconds\nCLOSE\n",
+         READING
+         "C: * UID FETCH 1:2 *\nS+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+         "S: * BYE Too many requests. Suggested Backoff Time: 60000 milliseconds\nCLOSE\n",
      .log = SELECTED "1[3]one.\nfetch: later throttled after 60000 (Too many requests. Suggested "
                      "Backoff Time: 60000 "
                      "milliseconds)\nfetch: retry throttled after 60000 (Too many requests. "
@@ -435,12 +440,12 @@ static const struct dialogue readings[] = {
      .ops = "select INBOX; fetch 1,2,3; fetch 9",
      .sink_fails_at = 2,
      .script =
-         READING "C: * UID FETCH 1:3 *\n"
-                 "S+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
-                 "S+: * 2 FETCH (UID 2 BODY[] {3}\\r\\ntwo)\\r\\n\n"
-                 "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: $TAG OK\n"
-                 "C: * UID FETCH 9 *\n"
-                 "S+: * 9 FETCH (UID 9 BODY[] {4}\\r\\nnine)\\r\\n\nS: $TAG OK\nUNTIL-CLOSE\n",
+         READING
+         "C: * UID FETCH 1:3 *\nS+: * 1 FETCH (UID 1 BODY[] {3}\\r\\none)\\r\\n\n"
+         "S+: * 2 FETCH (UID 2 BODY[] {3}\\r\\ntwo)\\r\\n\n"
+         "S+: * 3 FETCH (UID 3 BODY[] {5}\\r\\nthree)\\r\\n\nS: $TAG OK\n"
+         "C: * UID FETCH 9 *\nS+: * 9 FETCH (UID 9 BODY[] {4}\\r\\nnine)\\r\\n\nS: $TAG OK\n"
+         "UNTIL-CLOSE\n",
      .log = SELECTED "1[3]one.\nfetch: item\n9[4]nine.\n"},
     {.name = "fetch: silence in the middle of a body",
      .ops = "select INBOX; fetch 1",
@@ -453,12 +458,15 @@ static const struct dialogue readings[] = {
      .log = SELECTED "fetch: mailbox\n"},
     {.name = "flags",
      .ops = "select INBOX; store kw; store kw b(d; store x",
-     .script = READING "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen kw)\nS: $TAG OK\n"
-                       "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen kw)\nS: $TAG OK\n"
-                       "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen x)\nS: $TAG NO [LIMIT] Too many "
-                       "keywords\nUNTIL-CLOSE\n",
+     .script =
+         READING
+         "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen kw)\nS: $TAG OK\n"
+         "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen kw)\nS: $TAG OK\n"
+         "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen x)\nS: $TAG NO [LIMIT] Too many keywords\n"
+         "UNTIL-CLOSE\n",
      .log = SELECTED "store: item keyword-refused ([LIMIT] Too many keywords)\n"},
 };
+/* clang-format on */
 
 /* Courier's bodies are whole in RFC822 only, which sets \\Seen unless the folder is read-only. */
 #define COURIER                                                                                    \
@@ -478,6 +486,7 @@ static const struct dialogue readings[] = {
 #define C_STORE "C: * UID STORE 1:3,7 +FLAGS.SILENT (\\Seen x)\nS: $TAG OK\n"
 #define OPENED2 "selected 2 messages, next 3, *\n"
 
+/* clang-format off */
 static const struct dialogue couriers[] = {
     {.name = "read-only for the fetch, for writing again for the flags",
      .ops = "open INBOX; fetch 1; fetch 1; open INBOX; store x; fetch 1",
@@ -500,6 +509,7 @@ static const struct dialogue couriers[] = {
      .script = COURIER C_SELECT "C: * EXAMINE *\nCLOSE\n",
      .log = OPENED2 "fetch: retry\nfetch: retry\n"},
 };
+/* clang-format on */
 
 Test(imap_dialogue, courier)
 {
@@ -513,41 +523,46 @@ Test(imap_dialogue, reading)
 
 /* --- listing by UID --------------------------------------------------------------------------- */
 
+/* clang-format off */
 static const struct dialogue listings[] = {
     {.name = "ranges and gaps; out of order, twice, without size; what is gone is left out",
      .ops = "select INBOX; uids 1:3,7,9:10,99; uids 5",
      .script =
-         READING "C: A4 UID FETCH 1:3,7,9:10,99 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
-                 "S: * 1 FETCH (UID 9 FLAGS (k9) RFC822.SIZE 90)\n"
-                 "S: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
-                 "S: * 1 FETCH (UID 10 FLAGS (k10) RFC822.SIZE 5)\n"
-                 "S: * 2 FETCH (UID 2 FLAGS (\\Seen))\n"
-                 "S: * 1 FETCH (UID 7 FLAGS (k7) RFC822.SIZE 70)\n"
-                 "S: * 1 FETCH (UID 10 FLAGS (k10) RFC822.SIZE 100)\nS: A4 OK\nC: A5 NOOP\n"
-                 "C: A6 UID FETCH 5 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\nS: A6 OK\n"
-                 "UNTIL-CLOSE\n",
+         READING
+         "C: A4 UID FETCH 1:3,7,9:10,99 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+         "S: * 1 FETCH (UID 9 FLAGS (k9) RFC822.SIZE 90)\n"
+         "S: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+         "S: * 1 FETCH (UID 10 FLAGS (k10) RFC822.SIZE 5)\nS: * 2 FETCH (UID 2 FLAGS (\\Seen))\n"
+         "S: * 1 FETCH (UID 7 FLAGS (k7) RFC822.SIZE 70)\n"
+         "S: * 1 FETCH (UID 10 FLAGS (k10) RFC822.SIZE 100)\nS: A4 OK\n"
+         "C: A5 NOOP\nC: A6 UID FETCH 5 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\nS: A6 OK\n"
+         "UNTIL-CLOSE\n",
      .log = SELECTED "1/10(k1) 7/70(k7) 9/90(k9) 10/100(k10) 4 listed\n0 listed\n"},
     {.name = "with CONDSTORE",
      .ops = "select INBOX; uids 3",
-     .script = LOGIN(
-         "CONDSTORE") "C: * EXAMINE \"INBOX\" (CONDSTORE)\nS: * 9 EXISTS\nS: * OK [UIDNEXT 100]\n"
-                      "S: $TAG OK\nC: * UID FETCH 3 (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ)\n"
-                      "S: * 3 FETCH (UID 3 FLAGS (a) RFC822.SIZE 4 MODSEQ (12))\nS: $TAG "
-                      "OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("CONDSTORE")
+         "C: * EXAMINE \"INBOX\" (CONDSTORE)\nS: * 9 EXISTS\nS: * OK [UIDNEXT 100]\nS: $TAG OK\n"
+         "C: * UID FETCH 3 (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ)\n"
+         "S: * 3 FETCH (UID 3 FLAGS (a) RFC822.SIZE 4 MODSEQ (12))\nS: $TAG OK\nUNTIL-CLOSE\n",
      .log = "selected 9 messages, next 100, \n3/4(a) 1 listed\n"},
     {.name = "no UIDs, none that IMAP can have: the server is asked nothing",
      .ops = "select INBOX; uids 3; uids; uids 4294967296:4294967297; uids 4,4294967296",
-     .script = READING "C: A4 UID FETCH 3 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
-                       "S: * 1 FETCH (UID 3 FLAGS (k3) RFC822.SIZE 1)\nS: A4 OK\nC: A5 NOOP\n"
-                       "C: A6 UID FETCH 4 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\n"
-                       "S: * 1 FETCH (UID 4 FLAGS (k4) RFC822.SIZE 2)\nS: A6 OK\nUNTIL-CLOSE\n",
+     .script =
+         READING
+         "C: A4 UID FETCH 3 (UID FLAGS INTERNALDATE RFC822.SIZE)\n"
+         "S: * 1 FETCH (UID 3 FLAGS (k3) RFC822.SIZE 1)\nS: A4 OK\n"
+         "C: A5 NOOP\nC: A6 UID FETCH 4 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\n"
+         "S: * 1 FETCH (UID 4 FLAGS (k4) RFC822.SIZE 2)\nS: A6 OK\nUNTIL-CLOSE\n",
      .log = SELECTED "3/1(k3) 1 listed\n0 listed\n0 listed\n4/2(k4) 1 listed\n"},
     {.name = "refused for now: nothing is known of what was not listed",
      .ops = "select INBOX; uids 1:3; uids 2",
-     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
-                       "S: $TAG NO [UNAVAILABLE] busy\nC: * NOOP\n"
-                       "C: A6 UID FETCH 2 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\n"
-                       "S: * 1 FETCH (UID 2 FLAGS (k2) RFC822.SIZE 20)\nS: A6 OK\nUNTIL-CLOSE\n",
+     .script =
+         READING
+         "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+         "S: $TAG NO [UNAVAILABLE] busy\n"
+         "C: * NOOP\nC: A6 UID FETCH 2 (UID FLAGS INTERNALDATE RFC822.SIZE)\nS: A5 OK\n"
+         "S: * 1 FETCH (UID 2 FLAGS (k2) RFC822.SIZE 20)\nS: A6 OK\nUNTIL-CLOSE\n",
      .log = SELECTED "uids: later unavailable ([UNAVAILABLE] busy)\n"
                      "2/20(k2) 1 listed\n"},
     {.name = "refused: not the same as not there",
@@ -561,16 +576,19 @@ static const struct dialogue listings[] = {
                      "uids: folder refused (what?)\n"},
     {.name = "refused for those that are gone",
      .ops = "select INBOX; uids 1:3",
-     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
-                       "S: * 1 FETCH (UID 3 FLAGS (k3) RFC822.SIZE 30)\n"
-                       "S: $TAG NO [EXPUNGEISSUED] some are gone\nUNTIL-CLOSE\n",
+     .script =
+         READING
+         "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+         "S: * 1 FETCH (UID 3 FLAGS (k3) RFC822.SIZE 30)\n"
+         "S: $TAG NO [EXPUNGEISSUED] some are gone\nUNTIL-CLOSE\n",
      .log = SELECTED "1/10(k1) 3/30(k3) 2 listed\n"},
     {.name = "scan: those that it left out are refused for now",
      .ops = "select INBOX; scan 1",
      .script =
-         READING "C: * UID FETCH 1:* *\nS: * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 5)\nS: $TAG OK\n"
-                 "C: * UID SEARCH 1:9\nS: * SEARCH 1 2 3\nS: $TAG OK\n"
-                 "C: * UID FETCH 2:3 *\nS: $TAG NO Request is throttled\nUNTIL-CLOSE\n",
+         READING
+         "C: * UID FETCH 1:* *\nS: * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 5)\nS: $TAG OK\n"
+         "C: * UID SEARCH 1:9\nS: * SEARCH 1 2 3\nS: $TAG OK\n"
+         "C: * UID FETCH 2:3 *\nS: $TAG NO Request is throttled\nUNTIL-CLOSE\n",
      .log = SELECTED "scan: later throttled (Request is throttled)\n"},
     {.name = "cut between two messages",
      .ops = "select INBOX; uids 1:3; uids 1",
@@ -579,13 +597,17 @@ static const struct dialogue listings[] = {
      .log = SELECTED "uids: retry\nuids: retry\n"},
     {.name = "cut in the middle of a message",
      .ops = "select INBOX; uids 1:3; uids; scan 1",
-     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
-                       "S+: * 2 FETCH (UID 2 FLAGS (k2) RFC822.SI\nCLOSE\n",
+     .script =
+         READING
+         "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+         "S+: * 2 FETCH (UID 2 FLAGS (k2) RFC822.SI\nCLOSE\n",
      .log = SELECTED "uids: retry\nuids: retry\nscan: retry\n"},
     {.name = "BYE in between",
      .ops = "select INBOX; uids 1:3",
-     .script = READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
-                       "S: * BYE going down\nCLOSE\n",
+     .script =
+         READING
+         "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\n"
+         "S: * BYE going down\nCLOSE\n",
      .log = SELECTED "uids: retry connection-lost (going down)\n"},
     {.name = "silence",
      .ops = "select INBOX; uids 1:3",
@@ -594,6 +616,7 @@ static const struct dialogue listings[] = {
          READING "C: * UID FETCH 1:3 *\nS: * 1 FETCH (UID 1 FLAGS (k1) RFC822.SIZE 10)\nSTALL\n",
      .log = SELECTED "uids: retry timeout\n"},
 };
+/* clang-format on */
 
 Test(imap_dialogue, listing)
 {
@@ -724,11 +747,14 @@ Test(imap_dialogue, listing_of_sparse_sets)
 #define SINGLE LOGIN("LITERAL+ UIDPLUS")
 #define MULTI  LOGIN("LITERAL+ UIDPLUS MULTIAPPEND")
 
+/* clang-format off */
 static const struct dialogue appends[] = {
     {.name = "one by one, none waits for the answer before",
      .ops = "to A; append 1,3; append 2,4; flush",
-     .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \nC: * APPEND \"A\" {4+}\nC: \n"
-                      "S: A3 OK [APPENDUID 7 41]\nS: A4 NO [TOOBIG] no\nUNTIL-CLOSE\n",
+     .script =
+         SINGLE
+         "C: * APPEND \"A\" {3+}\nC: \nC: * APPEND \"A\" {4+}\nC: \nS: A3 OK [APPENDUID 7 41]\n"
+         "S: A4 NO [TOOBIG] no\nUNTIL-CLOSE\n",
      .log = "#1=41/7\n#2: item too-big ([TOOBIG] no)\n"},
     {.name = "a batch: UIDs in its order",
      .ops = "to A; append 1,3; append 2,4; append 3,5; cut; append 4,1; flush",
@@ -740,20 +766,21 @@ static const struct dialogue appends[] = {
      .ops =
          "to A; append 1,1,-3600,0; append 2,1,0,0; append 3,1,3600,-120; append 4,1,90000,-120; "
          "append 5,1,4294967295,60; append 6,1,4294967296,60; flush",
-     .script = MULTI "C: * APPEND \"A\" \" 1-Jan-1970 00:00:01 +0000\" {1+}\n"
-                     "C:  \" 1-Jan-1970 00:00:01 +0000\" {1+}\n"
-                     "C:  \" 1-Jan-1970 01:00:00 +0000\" {1+}\n"
-                     "C:  \" 1-Jan-1970 23:00:00 -0200\" {1+}\n"
-                     "C:  \" 7-Feb-2106 07:28:15 +0100\" {1+}\n"
-                     "C:  \" 7-Feb-2106 06:28:15 +0000\" {1+}\nC: \n"
-                     "S: A3 OK [APPENDUID 7 41:46]\nUNTIL-CLOSE\n",
+     .script =
+         MULTI
+         "C: * APPEND \"A\" \" 1-Jan-1970 00:00:01 +0000\" {1+}\n"
+         "C:  \" 1-Jan-1970 00:00:01 +0000\" {1+}\nC:  \" 1-Jan-1970 01:00:00 +0000\" {1+}\n"
+         "C:  \" 1-Jan-1970 23:00:00 -0200\" {1+}\nC:  \" 7-Feb-2106 07:28:15 +0100\" {1+}\n"
+         "C:  \" 7-Feb-2106 06:28:15 +0000\" {1+}\nC: \nS: A3 OK [APPENDUID 7 41:46]\n"
+         "UNTIL-CLOSE\n",
      .log = "#1=41/7\n#2=42/7\n#3=43/7\n#4=44/7\n#5=45/7\n#6=46/7\n"},
     {.name = "a batch is refused: none of it is stored",
      .ops = "to A; append 1,3; append 2,4; cut; append 3,1; cut; append 4,1; append 5,1; flush",
-     .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {4+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"
-                     "C: * APPEND \"A\" {1+}\nC:  {1+}\nC: \n"
-                     "S: A3 NO Message contains NUL characters\nS: A4 BAD Message contains NUL "
-                     "characters\nS: A5 NO [OVERQUOTA] full\nUNTIL-CLOSE\n",
+     .script =
+         MULTI
+         "C: * APPEND \"A\" {3+}\nC:  {4+}\nC: \nC: * APPEND \"A\" {1+}\nC: \n"
+         "C: * APPEND \"A\" {1+}\nC:  {1+}\nC: \nS: A3 NO Message contains NUL characters\n"
+         "S: A4 BAD Message contains NUL characters\nS: A5 NO [OVERQUOTA] full\nUNTIL-CLOSE\n",
      .log = "#1: split nul-byte (Message contains NUL characters)\n"
             "#2: split nul-byte (Message contains NUL characters)\n"
             "#3: item nul-byte (Message contains NUL characters)\n"
@@ -767,60 +794,73 @@ static const struct dialogue appends[] = {
     {.name = "a command in between ends the batch",
      .ops = "to A; append 1,3; quota; append 2,4; flush",
      .script =
-         LOGIN("LITERAL+ MULTIAPPEND QUOTA") "C: * APPEND \"A\" {3+}\nC: \nC: * GETQUOTAROOT *\nS: "
-                                             "A3 OK\nS: A4 OK\n"
-                                             "C: * APPEND \"A\" {4+}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+         LOGIN("LITERAL+ MULTIAPPEND QUOTA")
+         "C: * APPEND \"A\" {3+}\nC: \nC: * GETQUOTAROOT *\nS: A3 OK\nS: A4 OK\n"
+         "C: * APPEND \"A\" {4+}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
      .log = "#1=0/0\nquota 0 0 of 0\n#2=0/0\n"},
     {.name = "synchronising literals",
      .ops = "to A; append 1,3; append 2,4; flush",
      .script =
-         LOGIN("UIDPLUS") "C: * APPEND \"A\" {3}\nC: \nS: A3 OK [APPENDUID 7 1]\n"
-                          "C: * APPEND \"A\" {4}\nC: \nS: A4 OK [APPENDUID 7 2]\nUNTIL-CLOSE\n",
+         LOGIN("UIDPLUS")
+         "C: * APPEND \"A\" {3}\nC: \nS: A3 OK [APPENDUID 7 1]\n"
+         "C: * APPEND \"A\" {4}\nC: \nS: A4 OK [APPENDUID 7 2]\nUNTIL-CLOSE\n",
      .log = "#1=1/7\n#2=2/7\n"},
     {.name = "LITERAL-: above 4096 octets the server is asked",
      .ops = "to A; append 1,4096; append 2,4097; flush",
-     .script = LOGIN("LITERAL-") "C: * APPEND \"A\" {4096+}\nC: \nC: * APPEND \"A\" {4097}\nC: \n"
-                                 "S: A3 OK\nS: A4 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("LITERAL-")
+         "C: * APPEND \"A\" {4096+}\nC: \nC: * APPEND \"A\" {4097}\nC: \nS: A3 OK\nS: A4 OK\n"
+         "UNTIL-CLOSE\n",
      .log = "#1=0/0\n#2=0/0\n"},
     {.name = "refused before the octets",
      .ops = "to A; append 1,3; append 2,4; append 3,5; flush",
-     .script = LOGIN("") "NOCONT\nC: * APPEND \"A\" {3}\nS: $TAG NO [TOOBIG] big\n"
-                         "C: * APPEND \"A\" {4}\nS: $TAG NO [OVERQUOTA] full\nNOCONT off\n"
-                         "C: * APPEND \"A\" {5}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("")
+         "NOCONT\nC: * APPEND \"A\" {3}\nS: $TAG NO [TOOBIG] big\n"
+         "C: * APPEND \"A\" {4}\nS: $TAG NO [OVERQUOTA] full\nNOCONT off\n"
+         "C: * APPEND \"A\" {5}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
      .log = "append: item too-big ([TOOBIG] big)\n#2: later over-quota ([OVERQUOTA] full)\n"
             "#3=0/0\n"},
     {.name = "a batch ends at a literal that is not let in",
      .ops = "to A; append 1,3; append 2,4; append 3,5; append 4,6; append 5,1; flush",
-     .script = LOGIN(
-         "MULTIAPPEND") "C: * APPEND \"A\" {3}\nNOCONT\nC:  {4}\nS: A3 NO [TOOBIG] big\n"
-                        "NOCONT off\nC: * APPEND \"A\" {5}\nNOCONT\nC:  {6}\nS: A4 NO bad header\n"
-                        "NOCONT off\nC: * APPEND \"A\" {1}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("MULTIAPPEND")
+         "C: * APPEND \"A\" {3}\nNOCONT\nC:  {4}\nS: A3 NO [TOOBIG] big\nNOCONT off\n"
+         "C: * APPEND \"A\" {5}\nNOCONT\nC:  {6}\nS: A4 NO bad header\nNOCONT off\n"
+         "C: * APPEND \"A\" {1}\nC: \nS: A5 OK\nUNTIL-CLOSE\n",
      .log = "#1: split too-big ([TOOBIG] big)\nappend: item too-big ([TOOBIG] big)\n"
             "#3: split refused (bad header)\n#4: split refused (bad header)\n#5=0/0\n"},
     {.name = "refused while it is still being written",
      .ops = "to A; append 1,3; begin 2,100000; await 1; rest; append 3,1; flush",
-     .script = MULTI "C: * APPEND \"A\" {3+}\nS: A3 NO [LIMIT] too many keywords\nC:  {100000+}\n"
-                     "C: \nC: * APPEND \"A\" {1+}\nC: \nS: A4 OK\nUNTIL-CLOSE\n",
+     .script =
+         MULTI
+         "C: * APPEND \"A\" {3+}\nS: A3 NO [LIMIT] too many keywords\n"
+         "C:  {100000+}\nC: \nC: * APPEND \"A\" {1+}\nC: \nS: A4 OK\nUNTIL-CLOSE\n",
      .log = "#1: split keyword-refused ([LIMIT] too many keywords)\n"
             "#2: split keyword-refused ([LIMIT] too many keywords)\n#3=0/0\n"},
     {.name = "refused between two messages",
      .ops = "to A; append 1,3; await 1; append 2,1; flush",
-     .script = MULTI "C: * APPEND \"A\" {3+}\nS: A3 NO [TOOBIG] big\nC: \n"
-                     "C: * APPEND \"A\" {1+}\nC: \nS: A4 OK\nUNTIL-CLOSE\n",
+     .script =
+         MULTI
+         "C: * APPEND \"A\" {3+}\nS: A3 NO [TOOBIG] big\n"
+         "C: \nC: * APPEND \"A\" {1+}\nC: \nS: A4 OK\nUNTIL-CLOSE\n",
      .log = "#1: item too-big ([TOOBIG] big)\n#2=0/0\n"},
     {.name = "the folder is missing: it is made once",
      .ops = "to A; append 1,3; flush; append 1,3; flush; append 2,3; flush",
-     .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \nS: A3 NO [TRYCREATE] no such folder\n"
-                      "C: * CREATE \"A\"\nS: A4 OK\n"
-                      "C: * APPEND \"A\" {3+}\nC: \nS: A5 OK\n"
-                      "C: * APPEND \"A\" {3+}\nC: \nS: A6 NO [TRYCREATE] again\nUNTIL-CLOSE\n",
+     .script =
+         SINGLE
+         "C: * APPEND \"A\" {3+}\nC: \nS: A3 NO [TRYCREATE] no such folder\n"
+         "C: * CREATE \"A\"\nS: A4 OK\n"
+         "C: * APPEND \"A\" {3+}\nC: \nS: A5 OK\n"
+         "C: * APPEND \"A\" {3+}\nC: \nS: A6 NO [TRYCREATE] again\nUNTIL-CLOSE\n",
      .log = "#1: later no-folder after 100 ([TRYCREATE] no such folder)\n#1=0/0\n"
             "#2: item no-folder ([TRYCREATE] again)\n"},
     {.name = "throttled",
      .ops = "to A; append 1,3; append 2,3; cut; flush",
-     .script = MULTI "C: * APPEND \"A\" {3+}\nC:  {3+}\nC: \n"
-                     "S: A3 NO Request is throttled. Suggested Backoff Time: 300 milliseconds\n"
-                     "UNTIL-CLOSE\n",
+     .script =
+         MULTI
+         "C: * APPEND \"A\" {3+}\nC:  {3+}\nC: \n"
+         "S: A3 NO Request is throttled. Suggested Backoff Time: 300 milliseconds\nUNTIL-CLOSE\n",
      .log = "#1: later throttled after 300 (Request is throttled. Suggested Backoff Time: 300 "
             "milliseconds)\n#2: later throttled after 300 (Request is throttled. Suggested Backoff "
             "Time: 300 milliseconds)\n"},
@@ -830,8 +870,9 @@ static const struct dialogue appends[] = {
      .log = "#1: retry\n#2: retry\nflush: retry\nappend: retry\n"},
     {.name = "BYE with a time: the fate is unknown, the next call says to wait",
      .ops = "to A; append 1,3; flush; append 2,1",
-     .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \n"
-                      "S: * BYE Suggested Backoff Time: 70 milliseconds\nCLOSE\n",
+     .script =
+         SINGLE
+         "C: * APPEND \"A\" {3+}\nC: \nS: * BYE Suggested Backoff Time: 70 milliseconds\nCLOSE\n",
      .log = "#1: retry throttled after 70 (Suggested Backoff Time: 70 milliseconds)\n"
             "flush: later throttled after 70 (Suggested Backoff Time: 70 milliseconds)\n"
             "append: retry throttled after 70 (Suggested Backoff Time: 70 milliseconds)\n"},
@@ -841,40 +882,38 @@ static const struct dialogue appends[] = {
      .log = "#1: retry\n#2: retry\n"},
     {.name = "the server's limit is known before",
      .ops = "to A; append 1,101; append 2,100; flush",
-     .script = LOGIN("LITERAL+ APPENDLIMIT=100") "C: * APPEND \"A\" {100+}\nC: \nS: A3 OK\n"
-                                                 "UNTIL-CLOSE\n",
+     .script =
+         LOGIN("LITERAL+ APPENDLIMIT=100")
+         "C: * APPEND \"A\" {100+}\nC: \nS: A3 OK\nUNTIL-CLOSE\n",
      .log = "append: item too-big\n#2=0/0\n"},
     {.name = "each folder has its own limit",
      .ops = "to A; append 1,101; append 2,100; to A; append 3,101; to B; append 4,101; to A; flush",
      .script =
-         LOGIN("LITERAL+ APPENDLIMIT") "C: * STATUS \"A\" (APPENDLIMIT)\n"
-                                       "S: * STATUS B (MESSAGES 1)\n"
-                                       "S: * STATUS A (APPENDLIMIT 100)\nS: $TAG OK\n"
-                                       "C: * APPEND \"A\" {100+}\nC: \n"
-                                       "C: * STATUS \"B\" (APPENDLIMIT)\n"
-                                       "S: A4 OK\nS: * STATUS B (APPENDLIMIT NIL)\nS: A5 OK\n"
-                                       "C: * APPEND \"B\" {101+}\nC: \n"
-                                       "C: * STATUS \"A\" *\nS: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
+         LOGIN("LITERAL+ APPENDLIMIT")
+         "C: * STATUS \"A\" (APPENDLIMIT)\nS: * STATUS B (MESSAGES 1)\n"
+         "S: * STATUS A (APPENDLIMIT 100)\nS: $TAG OK\n"
+         "C: * APPEND \"A\" {100+}\nC: \nC: * STATUS \"B\" (APPENDLIMIT)\nS: A4 OK\n"
+         "S: * STATUS B (APPENDLIMIT NIL)\nS: A5 OK\n"
+         "C: * APPEND \"B\" {101+}\nC: \nC: * STATUS \"A\" *\nS: A6 OK\nS: A7 OK\nUNTIL-CLOSE\n",
      .log = "append: item too-big\nappend: item too-big\n#2=0/0\n#4=0/0\n"},
     {.name = "a folder that takes no messages, one that is not there, a number that is none",
      .ops = "to A; append 1,1; to B; append 2,1; flush; to C; append 3,1; flush",
-     .script = LOGIN("LITERAL+ APPENDLIMIT") "C: * STATUS \"A\" *\n"
-                                             "S: * STATUS A (APPENDLIMIT 0)\nS: $TAG OK\n"
-                                             "C: * STATUS \"B\" *\nS: $TAG NO [NONEXISTENT] none\n"
-                                             "C: * APPEND \"B\" {1+}\nC: \nS: A5 OK\n"
-                                             "C: * STATUS \"C\" *\n"
-                                             "S: * STATUS C (APPENDLIMIT -1)\nS: $TAG OK\n"
-                                             "C: * APPEND \"C\" {1+}\nC: \nS: A7 OK\nUNTIL-CLOSE\n",
+     .script =
+         LOGIN("LITERAL+ APPENDLIMIT")
+         "C: * STATUS \"A\" *\nS: * STATUS A (APPENDLIMIT 0)\nS: $TAG OK\n"
+         "C: * STATUS \"B\" *\nS: $TAG NO [NONEXISTENT] none\n"
+         "C: * APPEND \"B\" {1+}\nC: \nS: A5 OK\n"
+         "C: * STATUS \"C\" *\nS: * STATUS C (APPENDLIMIT -1)\nS: $TAG OK\n"
+         "C: * APPEND \"C\" {1+}\nC: \nS: A7 OK\nUNTIL-CLOSE\n",
      .log = "append: item too-big\n#2=0/0\n#3=0/0\n"},
     {.name = "the endpoint's own limit and the folder's: the lower one counts",
      .max_message = 50,
      .ops = "to A; append 1,51; append 2,50; flush; to B; append 3,41; flush",
      .script =
-         LOGIN("LITERAL+ APPENDLIMIT") "C: * STATUS \"A\" *\n"
-                                       "S: * STATUS A (APPENDLIMIT 100)\nS: $TAG OK\n"
-                                       "C: * APPEND \"A\" {50+}\nC: \nS: A4 OK\n"
-                                       "C: * STATUS \"B\" *\n"
-                                       "S: * STATUS B (APPENDLIMIT 40)\nS: $TAG OK\nUNTIL-CLOSE\n",
+         LOGIN("LITERAL+ APPENDLIMIT")
+         "C: * STATUS \"A\" *\nS: * STATUS A (APPENDLIMIT 100)\nS: $TAG OK\n"
+         "C: * APPEND \"A\" {50+}\nC: \nS: A4 OK\n"
+         "C: * STATUS \"B\" *\nS: * STATUS B (APPENDLIMIT 40)\nS: $TAG OK\nUNTIL-CLOSE\n",
      .log = "append: item too-big\n#2=0/0\nappend: item too-big\n"},
     {.name = "the connection breaks while the limit is asked",
      .ops = "to A; append 1,1",
@@ -894,6 +933,7 @@ static const struct dialogue appends[] = {
      .script = SINGLE "C: * APPEND \"A\" {3+}\nC: \nSTALL\n",
      .log = "#1: retry timeout\nflush: retry timeout\n"},
 };
+/* clang-format on */
 
 Test(imap_dialogue, appending)
 {

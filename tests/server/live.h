@@ -126,9 +126,10 @@ struct world {
     struct server server;
     struct mh_pool *pool;
     struct mh_net *net;
-    struct mh_session *s;
     struct mh_err err;
     void (*run)(struct world *w);
+    bool is_compressed;           /* the sessions that are opened from now on */
+    struct mh_session *s, *other; /* the test's own; closed behind it, NULL: not open */
     /* verdicts of appends */
     struct mh_append_sink verdicts;
     unsigned stored, refused, split, later, lost;
@@ -141,6 +142,10 @@ static inline void world_main(void *arg)
 {
     struct world *w = arg;
     w->run(w);
+    if (w->s)
+        mh_imap.close(w->s);
+    if (w->other)
+        mh_imap.close(w->other);
 }
 
 static inline void on_done(struct mh_append_sink *sink, uint64_t cookie, uint64_t uid,
@@ -181,21 +186,45 @@ static inline void world_run(const char *kind, const char *options, void (*run)(
 }
 
 /* Criterion's assertions leave the function by longjmp(), which a task must not. */
-static inline bool holds(struct world *w, bool cond, const char *words)
+static inline bool holds(struct world *w, bool cond, int line_no, const char *words)
 {
     char line[1200];
     if (!cond)
-        cr_expect(false, "%s: %s (%s)", w->server.kind, words,
+        cr_expect(false, "%s, line %d: %s (%s)", w->server.kind, line_no, words,
                   mh_err_line(&w->err, line, sizeof line));
     return cond;
 }
 
-#define EXPECT(w, cond) (void)holds(w, cond, #cond)
+#define EXPECT(w, cond) (void)holds(w, cond, __LINE__, #cond)
 #define MUST(w, cond)                                                                              \
     do {                                                                                           \
-        if (!holds(w, cond, #cond))                                                                \
+        if (!holds(w, cond, __LINE__, #cond))                                                      \
             return;                                                                                \
     } while (0)
+
+static inline bool is_kind(const struct world *w, const char *kind)
+{
+    return strcmp(w->server.kind, kind) == 0;
+}
+
+/* What the NTH allocation, failing, may end in: such an error, or nothing that anybody sees. */
+static inline void expect_clean(struct world *w, uint64_t nth, int rc)
+{
+    cr_expect(rc == 0 || rc == MH_ERUN || rc == MH_ERETRY || rc == MH_EMAILBOX,
+              "%s, call %llu: %s: %s", w->server.kind, (unsigned long long)nth, mh_code_name(rc),
+              w->err.text);
+}
+
+static inline int open_endpoint(struct world *w, const struct mh_endpoint *ep, bool is_source,
+                                struct mh_session **out)
+{
+    const struct mh_env env = {.pool = w->pool,
+                               .net = w->net,
+                               .timeout_ms = 30000,
+                               .is_source = is_source,
+                               .compress = w->is_compressed};
+    return mh_imap.open(ep, &env, false, out, &w->err);
+}
 
 static inline int open_url(struct world *w, const char *password, bool is_source,
                            struct mh_session **out, const char *fmt, ...)
@@ -212,10 +241,8 @@ static inline int open_url(struct world *w, const char *password, bool is_source
     ep.secret.value = mh_strdup(password);
     if (rc == 0 && !ep.secret.value)
         rc = mh_err_nomem(&w->err);
-    const struct mh_env env = {
-        .pool = w->pool, .net = w->net, .timeout_ms = 30000, .is_source = is_source};
     if (rc == 0)
-        rc = mh_imap.open(&ep, &env, false, out, &w->err);
+        rc = open_endpoint(w, &ep, is_source, out);
     mh_endpoint_done(&ep);
     return rc;
 }
@@ -225,6 +252,34 @@ static inline int open_as(struct world *w, const char *user, bool is_source,
 {
     return open_url(w, "secret", is_source, out, "imaps://%s@127.0.0.1:%u/?ca=%s", user,
                     w->server.tls_port, w->server.ca);
+}
+
+/* --- folders and messages --------------------------------------------------------------------- */
+
+static inline struct mh_folder folder_of(const char *name)
+{
+    return (struct mh_folder){.path = (char *)(uintptr_t)name, .native = (char *)(uintptr_t)name};
+}
+
+/* Of a folder whose two names are the caller's. */
+static inline void folder_done(struct mh_folder *f)
+{
+    mh_free(f->path);
+    mh_free(f->native);
+}
+
+/* A head, and lines of letters up to SIZE octets, which are more than 1000; for free(). */
+static inline char *big_message(const char *head, size_t size)
+{
+    char *big = malloc(size);
+    if (!big)
+        return NULL;
+    memset(big, 'x', size);
+    memcpy(big, head, strlen(head));
+    for (size_t i = 200; i + 2 <= size; i += 79)
+        memcpy(big + i, "\r\n", 2);
+    memcpy(big + size - 2, "\r\n", 2);
+    return big;
 }
 
 static inline int append(struct world *w, struct mh_session *s, const void *bytes, size_t len,
@@ -244,6 +299,24 @@ static inline int append(struct world *w, struct mh_session *s, const void *byte
         at += n;
     }
     return rc ? rc : mh_imap.append_end(s, &w->err);
+}
+
+/* One message to FOLDER, to its verdict. */
+static inline int append_to(struct world *w, struct mh_session *s, const struct mh_folder *folder,
+                            const void *bytes, size_t len, const struct mh_append *like)
+{
+    int rc = mh_imap.append_open(s, folder, &w->verdicts, &w->err);
+    if (rc == 0)
+        rc = append(w, s, bytes, len, like);
+    return rc ? rc : mh_imap.append_flush(s, &w->err);
+}
+
+/* The open folder from UID FROM on, into OUT, which needs mh_scan_done() in any case. */
+static inline int scan_from(struct world *w, struct mh_session *s, uint64_t from,
+                            struct mh_scan *out)
+{
+    int rc = mh_scan_init(out, &w->err);
+    return rc ? rc : mh_imap.scan(s, from, out, &w->err);
 }
 
 /* --- fetching into memory --------------------------------------------------------------------- */
@@ -314,5 +387,13 @@ static inline int fetch_all(struct world *w, struct mh_session *s, const struct 
     free(items);
     return rc;
 }
+
+/* --- the tables of the tests ------------------------------------------------------------------ */
+
+#define LIVE(suite, name, kind, options, run)                                                      \
+    Test(suite, name)                                                                              \
+    {                                                                                              \
+        world_run(kind, options, run);                                                             \
+    }
 
 #endif

@@ -75,15 +75,7 @@ struct targets {
 
 static size_t view_place(const struct session *session, uint64_t uid)
 {
-    size_t low = 0, high = session->view_len;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (session->view[middle]->uid < uid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return messages_place(session->view, session->view_len, uid);
 }
 
 static uint64_t view_star(const struct session *session, bool is_by_uid)

@@ -84,17 +84,23 @@ static void text_add(struct text *text, const void *bytes, size_t len)
     text->bytes[text->len] = '\0';
 }
 
-TOOL_PRINTF(2, 3) static void text_print(struct text *text, const char *format, ...)
+TOOL_PRINTF(2, 0)
+static void text_vprint(struct text *text, const char *format, va_list args)
 {
-    va_list args;
-    va_start(args, format);
     char *part = NULL;
     int len = vasprintf(&part, format, args);
-    va_end(args);
     if (len < 0)
         tool_die("out of memory");
     text_add(text, part, (size_t)len);
     free(part);
+}
+
+TOOL_PRINTF(2, 3) static void text_print(struct text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    text_vprint(text, format, args);
+    va_end(args);
 }
 
 static void text_done(struct text *text)
@@ -138,13 +144,8 @@ TOOL_PRINTF(2, 3) static void session_untagged(struct session *session, const ch
     text_add(&text, "* ", 2);
     va_list args;
     va_start(args, format);
-    char *part = NULL;
-    int len = vasprintf(&part, format, args);
+    text_vprint(&text, format, args);
     va_end(args);
-    if (len < 0)
-        tool_die("out of memory");
-    text_add(&text, part, (size_t)len);
-    free(part);
     session_send(session, &text);
 }
 
@@ -161,13 +162,8 @@ static void session_reply(struct session *session, const char *how, const char *
     text_print(&text, "%s %s ", session->is_tag_wrong ? "WRONG-TAG" : session->tag, how);
     va_list args;
     va_start(args, format);
-    char *part = NULL;
-    int len = vasprintf(&part, format, args);
+    text_vprint(&text, format, args);
     va_end(args);
-    if (len < 0)
-        tool_die("out of memory");
-    text_add(&text, part, (size_t)len);
-    free(part);
     session_send(session, &text);
     session->is_answered = true;
 }

@@ -433,18 +433,23 @@ static void folder_add_take(struct folder *folder, struct message *message_take)
     folder->messages[folder->messages_len++] = message_take;
 }
 
-/* The place of the first message whose UID is at least uid. */
-static size_t folder_place(const struct folder *folder, uint64_t uid)
+/* The place, among messages by ascending UID, of the first whose UID is at least uid. */
+static size_t messages_place(struct message *const *messages, size_t len, uint64_t uid)
 {
-    size_t low = 0, high = folder->messages_len;
+    size_t low = 0, high = len;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (folder->messages[middle]->uid < uid)
+        if (messages[middle]->uid < uid)
             low = middle + 1;
         else
             high = middle;
     }
     return low;
+}
+
+static size_t folder_place(const struct folder *folder, uint64_t uid)
+{
+    return messages_place(folder->messages, folder->messages_len, uid);
 }
 
 static struct message *folder_message(const struct folder *folder, uint64_t uid)

@@ -378,7 +378,7 @@ t_relay_figures() {
         port=relay${n}_port
         began=$(date +%s%N)
         "$build/mh-probe" put "${!port}" $bytes 2 > /dev/null
-        report "sink$n" > /dev/null
+        same "$(value "$(report "sink$n")" received)" "$bytes"
         ended=$(date +%s%N)
         echo "NOTE relay ${opts:-without options}: $((bytes * 1000 / (ended - began))) MB/s"
     done
@@ -748,6 +748,7 @@ TALK
     same "$(row dump INBOX 1 6)" '01-Feb-2003 04:05:06 +0700'
     same "$(row dump INBOX 1 7)" joe
     same "$(row dump INBOX 2 3)" ''
+    has "$(row dump New/Folder 1 4)" '^[0-9]+$'
     same "$(row dump New/Folder 3 4)" "$(row dump New/Folder 1 4)"
     same "$(wc -l < dump)" 6
     has "$(cat folders)" $'^line\\\\x0d\\\\x0abreak\t'
@@ -1304,10 +1305,14 @@ t_fault_unfaithful_target() {
 TALK
         fired 1
         case $way in
-        LOSE) same "$(row dump Box 2 4)" '' ;;
-        DOUBLE) same "$(row dump Box 3 3)" "$(row dump Box 2 3)" ;;
+        LOSE) same "$(grep -c '^Box' dump)" 1 ;;
+        DOUBLE)
+            same "$(row dump Box 2 3)" "$(printf b | digest)"
+            same "$(row dump Box 3 3)" "$(printf b | digest)"
+            ;;
         ALTER) same "$(row dump Box 2 3)" "$(printf 'X-Altered: yes\r\nb' | digest)" ;;
         esac
+        same "$(row dump Box 1 3)" "$(printf a | digest)"
         rm scripted.out
     done
 }
@@ -1353,6 +1358,9 @@ client() {
         -verify_return_error -quiet "$by" "$host" "$@" < quit 2>&1
 }
 
+# What openssl says when it, or the server, ends the handshake.
+refused='verify error|:error:|alert'
+
 t_tls_cases() {
     local began ended
     began=$(date +%s%N)
@@ -1368,7 +1376,10 @@ t_tls_cases() {
         case $name:$verdict in
         # s_client takes the CN where there is no subjectAltName; mailhaul must not
         *:pass | cn-only:*) has "$got" '\* BYE' ;;
-        *) has_not "$got" '\* (OK|BYE)' ;;
+        *)
+            has "$got" "$refused"
+            has_not "$got" '\* (OK|BYE)'
+            ;;
         esac
         stop scripted
         rm scripted.out
@@ -1388,34 +1399,32 @@ t_tls_starttls() {
     has "$(client good localhost -starttls imap)" 'a OK'
     stop scripted
     rm scripted.out
-    cat > script << 'SCRIPT'
-CONN 1
+    local number=0 end got
+    for end in TRUNCATE CLOSE; do
+        number=$((number + 1))
+        cat << SCRIPT
+CONN $number
 S: * OK hi
 C: * CAPABILITY
 S: * CAPABILITY IMAP4rev1 STARTTLS
-S: $TAG OK
+S: \$TAG OK
 STARTTLS good
 C: * LOGIN x y
-S: $TAG OK in
-TRUNCATE
-CONN 2
-S: * OK hi
-C: * CAPABILITY
-S: * CAPABILITY IMAP4rev1 STARTTLS
-S: $TAG OK
-STARTTLS good
-C: * LOGIN x y
-S: $TAG OK in
-CLOSE
-CONN *
-TLS good max=1.1
-S: * OK old
-CLOSE
+S: \$TAG OK in
+$end
 SCRIPT
+    done > script
+    printf 'CONN *\nTLS good max=1.1\nS: * OK old\nCLOSE\n' >> script
     scripted --certs certs
-    has "$(client good localhost -starttls imap)" 'unexpected eof'
-    has_not "$(client good localhost -starttls imap)" 'unexpected eof'
-    has_not "$(client good localhost)" 'OK old'
+    got=$(client good localhost -starttls imap) || true
+    has "$got" 'a OK in'
+    has "$got" 'unexpected eof'
+    got=$(client good localhost -starttls imap) || true
+    has "$got" 'a OK in'
+    has_not "$got" 'unexpected eof'
+    got=$(client good localhost) || true
+    has "$got" "$refused"
+    has_not "$got" 'OK old'
     has "$(client good localhost -tls1_1 -cipher ALL:@SECLEVEL=0)" '\* OK old'
     stop scripted
     has "$(cat transcript)" '^1 !: tls TLSv1.3$'
