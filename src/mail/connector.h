@@ -196,7 +196,8 @@ struct mh_connector {
     int (*select_changes)(struct mh_session *s, const struct mh_folder *folder,
                           const struct mh_since *since, struct mh_opened *opened_out,
                           struct mh_changes *out, struct mh_err *err);
-    /* The bodies of N items in their order, each exactly once begin…end or missed. */
+    /* The bodies of N items in their order, each exactly once begin…end or missed. Behind a fetch that SINK ended, what
+     * was still on its way may come first. */
     int (*fetch)(struct mh_session *s, const struct mh_item *const *items, size_t n,
                  struct mh_sink *sink, struct mh_err *err);
 
