@@ -222,6 +222,31 @@ int mh_escape_value(const char *s, size_t len)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+bool mh_buf_add_utf8(struct mh_buf *b, uint32_t point)
+{
+    bool is_one = point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
+    uint32_t c = is_one ? point : 0xfffd;
+    char s[4];
+    size_t n = 0;
+    if (c < 0x80) {
+        s[n++] = (char)c;
+    } else if (c < 0x800) {
+        s[n++] = (char)(0xc0 | c >> 6);
+        s[n++] = (char)(0x80 | (c & 0x3f));
+    } else if (c < 0x10000) {
+        s[n++] = (char)(0xe0 | c >> 12);
+        s[n++] = (char)(0x80 | (c >> 6 & 0x3f));
+        s[n++] = (char)(0x80 | (c & 0x3f));
+    } else {
+        s[n++] = (char)(0xf0 | c >> 18);
+        s[n++] = (char)(0x80 | (c >> 12 & 0x3f));
+        s[n++] = (char)(0x80 | (c >> 6 & 0x3f));
+        s[n++] = (char)(0x80 | (c & 0x3f));
+    }
+    mh_buf_add(b, s, n);
+    return is_one;
+}
+
 bool mh_utf8_valid(const char *s, size_t len)
 {
     for (size_t i = 0; i < len;) {

@@ -47,6 +47,8 @@ size_t mh_utf8_seq(const char *s, size_t len);
 /* The next character of *S, which is not at END yet; an invalid octet stands for itself above all
  * characters. */
 uint32_t mh_utf8_next(const char **s, const char *end);
+/* Appends the character in UTF-8; one that there cannot be (a surrogate, above U+10FFFF) as U+FFFD, and false. */
+bool mh_buf_add_utf8(struct mh_buf *b, uint32_t point);
 /* A hexadecimal digit's value, in either case; -1 when it is none. */
 int mh_hex_value(char c);
 /* The octet that S, a "%XX", stands for; -1 when it is none. */

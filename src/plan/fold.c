@@ -36,20 +36,6 @@ static uint32_t fold_point(uint32_t c)
     return c;
 }
 
-static void add_point(struct mh_buf *b, uint32_t c)
-{
-    if (c < 0x80) {
-        mh_buf_addc(b, (char)c);
-    } else if (c < 0x800) {
-        mh_buf_addc(b, (char)(0xc0 | c >> 6));
-        mh_buf_addc(b, (char)(0x80 | (c & 0x3f)));
-    } else {
-        mh_buf_addc(b, (char)(0xe0 | c >> 12));
-        mh_buf_addc(b, (char)(0x80 | (c >> 6 & 0x3f)));
-        mh_buf_addc(b, (char)(0x80 | (c & 0x3f)));
-    }
-}
-
 char *plan_fold(const char *text)
 {
     struct mh_buf b = MH_BUF_INIT;
@@ -58,11 +44,12 @@ char *plan_fold(const char *text)
         const unsigned char *s = (const unsigned char *)text + i;
         size_t seq = mh_utf8_seq(text + i, len - i);
         if (seq == 1)
-            add_point(&b, fold_point(s[0]));
+            (void)mh_buf_add_utf8(&b, fold_point(s[0]));
         else if (seq == 2)
-            add_point(&b, fold_point((s[0] & 0x1fu) << 6 | (s[1] & 0x3fu)));
+            (void)mh_buf_add_utf8(&b, fold_point((s[0] & 0x1fu) << 6 | (s[1] & 0x3fu)));
         else if (seq == 3)
-            add_point(&b, fold_point((s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu)));
+            (void)mh_buf_add_utf8(
+                &b, fold_point((s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu)));
         else /* above the basic plane, or no UTF-8: as it is */
             mh_buf_add(&b, text + i, seq ? seq : 1);
         i += seq ? seq : 1;

@@ -12,28 +12,6 @@ static bool is_printable(uint32_t cp)
 
 /* --- decoding -------------------------------------------------------------------------------- */
 
-static void add_utf8(struct mh_buf *b, uint32_t cp)
-{
-    char out[4];
-    size_t n = 0;
-    if (cp < 0x80) {
-        out[n++] = (char)cp;
-    } else if (cp < 0x800) {
-        out[n++] = (char)(0xc0 | cp >> 6);
-        out[n++] = (char)(0x80 | (cp & 0x3f));
-    } else if (cp < 0x10000) {
-        out[n++] = (char)(0xe0 | cp >> 12);
-        out[n++] = (char)(0x80 | (cp >> 6 & 0x3f));
-        out[n++] = (char)(0x80 | (cp & 0x3f));
-    } else {
-        out[n++] = (char)(0xf0 | cp >> 18);
-        out[n++] = (char)(0x80 | (cp >> 12 & 0x3f));
-        out[n++] = (char)(0x80 | (cp >> 6 & 0x3f));
-        out[n++] = (char)(0x80 | (cp & 0x3f));
-    }
-    mh_buf_add(b, out, n);
-}
-
 /* One UTF-16 unit; *HIGH is a surrogate that waits for its second half. */
 static bool take_unit(uint32_t unit, uint32_t *high, struct mh_buf *b)
 {
@@ -41,7 +19,7 @@ static bool take_unit(uint32_t unit, uint32_t *high, struct mh_buf *b)
     if ((*high != 0) != is_low)
         return false;
     if (is_low) {
-        add_utf8(b, 0x10000 + ((*high - 0xd800) << 10) + (unit - 0xdc00));
+        (void)mh_buf_add_utf8(b, 0x10000 + ((*high - 0xd800) << 10) + (unit - 0xdc00));
         *high = 0;
         return true;
     }
@@ -51,7 +29,7 @@ static bool take_unit(uint32_t unit, uint32_t *high, struct mh_buf *b)
     }
     if (unit == 0 || is_printable(unit)) /* what is printable must not be shifted */
         return false;
-    add_utf8(b, unit);
+    (void)mh_buf_add_utf8(b, unit);
     return true;
 }
 
