@@ -52,6 +52,18 @@ static int run(const struct mhc_options *options, struct mhc_err *err)
     return rc;
 }
 
+static int write_archive(const struct mhc_options *options, struct mhc_err *err)
+{
+    struct mhc_pst_made made;
+    int rc = mhc_pst_fill(&options->pst, &made, err);
+    if (rc == MHC_OK) {
+        printf("%" PRIu64 " folders, %" PRIu64 " items (%" PRIu64 " of them deleted), %" PRIu64
+               " bytes\n",
+               made.folders, made.items, made.deleted, made.bytes);
+    }
+    return rc;
+}
+
 /* One line on stderr, without what could move a cursor: the text may come from a server. */
 static int complain(int rc, const struct mhc_err *err)
 {
@@ -72,6 +84,8 @@ int main(int argc, char **argv)
         fputs(mhc_options_help, stdout);
     } else if (rc == MHC_OK && options.wants_version) {
         puts("mailhaul-corpus " MH_VERSION);
+    } else if (rc == MHC_OK && options.pst.path != NULL) {
+        rc = write_archive(&options, &err);
     } else if (rc == MHC_OK) {
         rc = run(&options, &err);
     }

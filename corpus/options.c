@@ -21,6 +21,7 @@ const char mhc_options_help[] =
     "mailhaul-corpus: makes realistic mailboxes, the same ones for the same arguments\n"
     "\n"
     "usage: mailhaul-corpus --profile NAME (--maildir DIR | --imap HOST:PORT --password P) ...\n"
+    "       mailhaul-corpus --pst FILE ...\n"
     "\n"
     "  --profile NAME       small: 1 mailbox x 20,000 x 4 KB     friday: 30 x 600 x 25 KB\n"
     "                       huge: 1 x 200,000 x 300 bytes        demo: 30 x 120 x 16 KB\n"
@@ -42,6 +43,11 @@ const char mhc_options_help[] =
     "\n"
     "  --work-day N         instead: play work day N on mailboxes that were filled before:\n"
     "                       2 % new mail, 2 % changed flags, 1 % expunged, one new folder\n"
+    "  --pst FILE           instead: write an Outlook archive, with --seed and --messages (200)\n"
+    "  --format NAME        unicode (default), ansi, ost4k\n"
+    "  --encoding NAME      permute (default), cyclic, none\n"
+    "  --truth FILE         what is in it, in JSON lines (see corpus/README.md)\n"
+    "\n"
     "  --manifest FILE      one TSV line for each folder and message (see corpus/README.md)\n"
     "  --verbose            one line for each mailbox on stderr\n"
     "  --help, --version\n"
@@ -64,6 +70,10 @@ enum option_id {
     OPT_PASSWORD,
     OPT_WORK_DAY,
     OPT_MANIFEST,
+    OPT_PST,
+    OPT_FORMAT,
+    OPT_ENCODING,
+    OPT_TRUTH,
     OPT_VERBOSE,
     OPT_HELP,
     OPT_VERSION,
@@ -84,6 +94,10 @@ static const struct option long_options[] = {
     {"password", required_argument, NULL, OPT_PASSWORD},
     {"work-day", required_argument, NULL, OPT_WORK_DAY},
     {"manifest", required_argument, NULL, OPT_MANIFEST},
+    {"pst", required_argument, NULL, OPT_PST},
+    {"format", required_argument, NULL, OPT_FORMAT},
+    {"encoding", required_argument, NULL, OPT_ENCODING},
+    {"truth", required_argument, NULL, OPT_TRUTH},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -101,6 +115,8 @@ struct switches {
     const char *seed;
     const char *work_day;
     const char *imap;
+    const char *format;
+    const char *encoding;
     bool has_big;
 };
 
@@ -196,6 +212,10 @@ static int take_switch(struct mhc_options *options, struct switches *given, int 
         [OPT_PASSWORD - OPT_PROFILE] = &options->imap.password,
         [OPT_WORK_DAY - OPT_PROFILE] = &given->work_day,
         [OPT_MANIFEST - OPT_PROFILE] = &options->manifest,
+        [OPT_PST - OPT_PROFILE] = &options->pst.path,
+        [OPT_FORMAT - OPT_PROFILE] = &given->format,
+        [OPT_ENCODING - OPT_PROFILE] = &given->encoding,
+        [OPT_TRUTH - OPT_PROFILE] = &options->pst.truth,
     };
     bool *const facts[] = {
         [OPT_BIG - OPT_PROFILE] = &given->has_big,
@@ -318,6 +338,59 @@ static int check_destination(const struct mhc_options *options, struct mhc_err *
     return MHC_OK;
 }
 
+/* One of `names`; its place among them. NULL: the first. */
+static int parse_choice(const char *option, const char *text, const char *const names[3],
+                        unsigned *choice_out, struct mhc_err *err)
+{
+    *choice_out = 0;
+    for (unsigned i = 0; i < 3 && text != NULL; i++) {
+        if (strcmp(names[i], text) == 0) {
+            *choice_out = i;
+            return MHC_OK;
+        }
+    }
+    return text == NULL ? MHC_OK
+                        : mhc_fail(err, MHC_EUSAGE, "--%s must be one of %s, %s, %s", option,
+                                   names[0], names[1], names[2]);
+}
+
+/* Of the switches for mailboxes an archive takes two. */
+static int apply_pst(struct mhc_options *options, const struct switches *given, struct mhc_err *err)
+{
+    static const char *const formats[] = {"unicode", "ansi", "ost4k"};
+    static const enum mhc_pst_format format_of[] = {MHC_PST_UNICODE, MHC_PST_ANSI, MHC_PST_OST4K};
+    static const char *const encodings[] = {"permute", "cyclic", "none"};
+    static const enum pst_encoding encoding_of[] = {PST_PERMUTE, PST_CYCLIC, PST_PLAIN};
+    enum { DEFAULT_MESSAGES = 200 };
+    struct mhc_pst_wish *wish = &options->pst;
+    unsigned format;
+    unsigned encoding;
+    bool has_more = given->profile || given->mailboxes || given->mean_size || given->folders ||
+                    given->sizes || given->work_day || given->imap || given->has_big ||
+                    options->maildir || options->manifest || options->imap.password;
+    if (has_more) {
+        return mhc_fail(err, MHC_EUSAGE,
+                        "with --pst go --format, --encoding, --messages, --seed and --truth alone");
+    }
+    wish->messages = DEFAULT_MESSAGES;
+    wish->seed = options->seed;
+    int rc = parse_choice("format", given->format, formats, &format, err);
+    if (rc == MHC_OK) {
+        rc = parse_choice("encoding", given->encoding, encodings, &encoding, err);
+    }
+    if (rc == MHC_OK) {
+        rc = parse_given("messages", given->messages, 0, MAX_MESSAGES, &wish->messages, err);
+    }
+    if (rc == MHC_OK) {
+        rc = parse_given("seed", given->seed, 0, UINT64_MAX, &wish->seed, err);
+    }
+    if (rc == MHC_OK) {
+        wish->format = format_of[format];
+        wish->encoding = encoding_of[encoding];
+    }
+    return rc;
+}
+
 int mhc_options_parse(struct mhc_options *options_out, int argc, char **argv, struct mhc_err *err)
 {
     struct switches given = {0};
@@ -325,6 +398,12 @@ int mhc_options_parse(struct mhc_options *options_out, int argc, char **argv, st
     int rc = read_switches(options_out, &given, argc, argv, err);
     if (rc != MHC_OK || options_out->wants_help || options_out->wants_version) {
         return rc;
+    }
+    if (options_out->pst.path != NULL) {
+        return apply_pst(options_out, &given, err);
+    }
+    if (given.format != NULL || given.encoding != NULL || options_out->pst.truth != NULL) {
+        return mhc_fail(err, MHC_EUSAGE, "--format, --encoding and --truth need --pst");
     }
     rc = apply_profile(options_out, &given, err);
     if (rc == MHC_OK) {

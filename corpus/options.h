@@ -9,11 +9,13 @@
 
 #include "base.h"
 #include "profile.h"
+#include "pst_fill.h"
 #include "store.h"
 
 struct mhc_options {
     struct mhc_profile profile; /* the named one with the switches applied */
     uint64_t seed;
+    struct mhc_pst_wish pst;     /* path NULL: mailboxes are filled; else nothing else counts */
     const char *maildir;         /* NULL: to an IMAP server */
     struct mhc_imap_target imap; /* host NULL: to a maildir */
     char *imap_address;          /* owned: what imap.host and imap.port point into */
