@@ -20,5 +20,7 @@ const struct mh_cli_command mh_cli_commands[] = {
      "carry the project's mailboxes; a delta where state exists"},
     {"status", mh_command_status, "", "one line per mailbox, problems first"},
     {"verify", mh_command_verify, "[SRC DST | MAILBOX...]", "compare source and target by content"},
+    {"pst", mh_command_pst, "info|check FILE...",
+     "look into Outlook archives: what they are, what of them can be read"},
     {NULL, NULL, NULL, NULL},
 };

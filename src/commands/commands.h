@@ -70,5 +70,6 @@ int mh_command_map(struct mh_app *app, int argc, char **argv);
 int mh_command_run(struct mh_app *app, int argc, char **argv);
 int mh_command_status(struct mh_app *app, int argc, char **argv);
 int mh_command_verify(struct mh_app *app, int argc, char **argv);
+int mh_command_pst(struct mh_app *app, int argc, char **argv);
 
 #endif

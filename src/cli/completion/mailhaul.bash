@@ -2,7 +2,7 @@
 # bash completion for mailhaul: commands and options as mailhaul --help prints them.
 _mailhaul() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="copy init check map run status verify"
+    local commands="copy init check map run status verify pst"
     local options="--source-password-file --target-password-file --source-password-command
         --target-password-command --users --project --state --dry-run --pilot --wave --deep --sample --fresh --memory --bwlimit
         --connections --per-mailbox --watch --until --poll --retry-failed --compress --timeout --json --quiet --verbose --trace --color --help
@@ -17,6 +17,10 @@ _mailhaul() {
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+    elif [ "${COMP_WORDS[1]}" = pst ] && [ "$COMP_CWORD" = 2 ]; then
+        mapfile -t COMPREPLY < <(compgen -W "info check" -- "$cur")
+    elif [ "${COMP_WORDS[1]}" = pst ] && [ "$COMP_CWORD" -gt 2 ]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     elif [ "$COMP_CWORD" = 1 ]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
     else

@@ -8,6 +8,8 @@ complete -c mailhaul -n __fish_use_subcommand -a map -d 'show where each folder 
 complete -c mailhaul -n __fish_use_subcommand -a run -d 'carry the mailboxes of the project'
 complete -c mailhaul -n __fish_use_subcommand -a status -d 'one line per mailbox'
 complete -c mailhaul -n __fish_use_subcommand -a verify -d 'compare source and target by content'
+complete -c mailhaul -n __fish_use_subcommand -a pst -d 'look into Outlook archives'
+complete -c mailhaul -n '__fish_seen_subcommand_from pst' -F -a 'info check'
 complete -c mailhaul -l source-password-file -r -F -d 'first line is the password of the source'
 complete -c mailhaul -l target-password-file -r -F -d 'first line is the password of the target'
 complete -c mailhaul -l source-password-command -x -d 'command that prints it'
