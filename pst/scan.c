@@ -9,7 +9,7 @@
 enum {
     STEP_BYTES = 64,        /* the smallest alignment of blocks; pages have 512 */
     WINDOW_BYTES = 4 << 20, /* read at once where the file is not mapped */
-    STRAYS_MAX = 4096,      /* pages whose place is unknown, of which the distance is learnt */
+    STRAYS_MAX = 512,       /* pages whose place is unknown: each is held against each distance */
     SHIFT_MOST_BYTES =
         16 << 20, /* how far a distance is looked for when no allocation map tells it */
     STRAYS_AGREE = 3,
@@ -144,17 +144,18 @@ static int add_stray(struct scanner *s, uint64_t at, const struct trailer *t)
 /* A page of a tree, or an allocation map, which says where it should lie. */
 static int take_page(struct scanner *s, uint64_t at, const uint8_t *page, const struct trailer *t)
 {
-    struct page p;
+    struct page p = {.n = 0};
+    enum page_type type = (enum page_type)t->type;
+    /* What is cheap first: anybody can write two octets that look like a page's. */
+    if (type != PAGE_ALLOCATION && page_get(s->lay, page, at, type, &p).state == PST_LOST)
+        return MH_OK;
     if (t->crc != pst_crc(page, s->lay->page_trailer))
         return MH_OK;
-    if (t->type == PAGE_ALLOCATION) {
+    if (type == PAGE_ALLOCATION) {
         if ((at - t->bid) % STEP_BYTES == 0)
             add_shift(s, (int64_t)(at - t->bid));
         return MH_OK;
     }
-    enum page_type type = (enum page_type)t->type;
-    if (page_get(s->lay, page, at, type, &p).state == PST_LOST)
-        return MH_OK;
     int code = MH_OK;
     if (!is_signed_for(s, at, t->bid, t->signature))
         code = add_stray(s, at, t);
@@ -190,8 +191,8 @@ static int scan_pages(struct scanner *s)
 static int add_block(struct scanner *s, uint64_t at, const struct trailer *t, bool is_suspect)
 {
     struct pst_scan *out = s->out;
-    if (at / STEP_BYTES > UINT32_MAX)
-        return MH_OK;
+    if (at / STEP_BYTES > UINT32_MAX) /* 256 GiB: no program makes archives of that size */
+        return mh_err_set(s->err, MH_EUSAGE, "pst", "the file is larger than any archive can be");
     if (!mh_grow(out->blocks, out->cap_blocks, out->n_blocks + 1))
         return mh_err_nomem(s->err);
     out->blocks[out->n_blocks++] = (struct pst_found_block){.key = pst_bid_key(t->bid),

@@ -225,14 +225,13 @@ static void read_siblings(struct gathering *g, uint32_t nid)
     pst_arena_return(&g->r->arena, mark);
 }
 
-static bool is_for_all_classes(const struct pst_table *t, struct pst_span row)
+static bool is_for_all_classes(struct pst_table *t, struct pst_span row)
 {
     struct pst_value v;
     struct pst_span s;
-    struct pst_heap *h = &((struct pst_table *)(uintptr_t)t)->heap;
     if (!pst_table_cell(t, row, PR_RECEIVE_CLASS, &v))
         return true;
-    return pst_value_read(h, t->sub, &v, &s).state != PST_LOST && (s.n == 0 || s.p[0] == 0);
+    return pst_value_read(&t->heap, t->sub, &v, &s).state != PST_LOST && (s.n == 0 || s.p[0] == 0);
 }
 
 /* Mail of any class is received in the inbox: that is how a store says which one it is. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* mailhaul pst info|check FILE…: what an archive is, and an account of everything that is in it. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -14,7 +13,7 @@
 
 /* One archive, open, and what is known of it. */
 struct archive {
-    const char *path;
+    const char *shown; /* borrowed: its path, made printable */
     struct pst_file *file;
     struct pst_reader reader;
     struct pst_store store;
@@ -105,7 +104,7 @@ static void say_facts(FILE *out, const struct archive *a)
     char size[32];
     struct mh_buf name = MH_BUF_INIT;
     mh_buf_add_printable(&name, a->store.name, strlen(a->store.name));
-    (void)fprintf(out, "%s: %s, %s, encoding %s%s, %s, \"%s\", %zu folders, %zu items\n", a->path,
+    (void)fprintf(out, "%s: %s, %s, encoding %s%s, %s, \"%s\", %zu folders, %zu items\n", a->shown,
                   f->is_ost ? "OST" : "PST", format_word(f->format), encoding_word(f->encoding),
                   f->is_guessed ? " (found out, not announced)" : "",
                   mh_format_size(f->size, size, sizeof size), mh_buf_str(&name), a->store.n_folders,
@@ -186,7 +185,7 @@ static json_t *facts_json(const struct archive *a)
 {
     const struct pst_facts *f = pst_file_facts(a->file);
     return json_pack(
-        "{s:s,s:s,s:s,s:i,s:b,s:b,s:b,s:I,s:I,s:I,s:s,s:b,s:I,s:I,s:o,s:o,s:o}", "file", a->path,
+        "{s:s,s:s,s:s,s:i,s:b,s:b,s:b,s:I,s:I,s:I,s:s,s:b,s:I,s:I,s:o,s:o,s:o}", "file", a->shown,
         "format", format_word(f->format), "encoding", encoding_word(f->encoding), "version",
         (int)f->version, "ost", f->is_ost, "guessed", f->is_guessed, "salvaged", f->is_salvaged,
         "size", (json_int_t)f->size, "announced_size", (json_int_t)f->announced_size, "shift",
@@ -247,7 +246,6 @@ static void add_account_json(const struct archive *a, json_t *to)
 
 static int open_archive(struct archive *a, const char *path, struct mh_err *err)
 {
-    *a = (struct archive){.path = path};
     int code = pst_file_open(path, PST_ACCESS_BEST, &a->file, err);
     if (code != MH_OK)
         return code;
@@ -265,11 +263,13 @@ static void close_archive(struct archive *a)
     pst_file_close(a->file);
 }
 
-/* LIST NULL: as text. */
+/* LIST NULL: as text. A path may have any octets: what is shown of it has not. */
 static int look_into(struct mh_app *app, const char *path, bool accounts, json_t *list)
 {
-    struct archive a;
     struct mh_err err;
+    struct mh_buf shown = MH_BUF_INIT;
+    mh_buf_add_printable(&shown, path, strlen(path));
+    struct archive a = {.shown = mh_buf_str(&shown)};
     mh_err_reset(&err);
     int rc = MH_EXIT_OK;
     int code = open_archive(&a, path, &err);
@@ -280,8 +280,9 @@ static int look_into(struct mh_app *app, const char *path, bool accounts, json_t
         (void)mh_err_line(&err, line, sizeof line);
         (void)fprintf(stderr, "mailhaul: %s\n", line);
         if (list)
-            (void)json_array_append_new(list, json_pack("{s:s,s:{s:s,s:s}}", "file", path, "error",
-                                                        "code", mh_code_name(code), "text", line));
+            (void)json_array_append_new(list,
+                                        json_pack("{s:s,s:{s:s,s:s}}", "file", a.shown, "error",
+                                                  "code", mh_code_name(code), "text", line));
         rc = code == MH_ECANCEL ? MH_EXIT_INTERRUPTED : mh_exit_of(&err);
     } else if (list) {
         json_t *j = facts_json(&a);
@@ -296,7 +297,15 @@ static int look_into(struct mh_app *app, const char *path, bool accounts, json_t
     if (rc == MH_EXIT_OK && accounts && has_failed(&a))
         rc = MH_EXIT_ITEMS;
     close_archive(&a);
+    mh_buf_done(&shown);
     return rc;
+}
+
+/* Of several archives: the first error counts, before it exceptions, and Ctrl-C before all. */
+static int worse(int rc, int one)
+{
+    bool is_open = rc == MH_EXIT_OK || (rc == MH_EXIT_ITEMS && one != MH_EXIT_OK);
+    return is_open || one == MH_EXIT_INTERRUPTED ? one : rc;
 }
 
 static int usage(struct mh_app *app, const char *text)
@@ -317,17 +326,9 @@ int mh_command_pst(struct mh_app *app, int argc, char **argv)
         return usage(app, "no file is named");
     json_t *list = app->json ? json_array() : NULL;
     int rc = MH_EXIT_OK;
-    for (int i = 1; i < argc && rc != MH_EXIT_INTERRUPTED; i++) {
-        int one = look_into(app, argv[i], accounts, list);
-        rc = one == MH_EXIT_INTERRUPTED || rc == MH_EXIT_OK || rc == MH_EXIT_ITEMS
-                 ? (one ? one : rc)
-                 : rc;
-    }
-    if (list) {
-        json_t *all = json_pack("{s:i,s:o}", "schema", MH_JSON_SCHEMA, "archives", list);
-        (void)json_dumpf(all, app->out, JSON_INDENT(2));
-        (void)fputc('\n', app->out);
-        json_decref(all);
-    }
+    for (int i = 1; i < argc && rc != MH_EXIT_INTERRUPTED; i++)
+        rc = worse(rc, look_into(app, argv[i], accounts, list));
+    if (list)
+        report_json(app->out, json_pack("{s:i,s:o}", "schema", MH_JSON_SCHEMA, "archives", list));
     return rc;
 }

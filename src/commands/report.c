@@ -2,7 +2,6 @@
 #include "commands/report.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <string.h>
 
 enum { LINES_MAX = 20 /* of exceptions on a screen; all are in the JSON */ };
@@ -36,11 +35,11 @@ static json_t *reasons_json(const struct mh_reasons *r)
     return o;
 }
 
-static void print_json(FILE *out, json_t *root)
+void report_json(FILE *out, json_t *root_take)
 {
-    (void)json_dumpf(root, out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+    (void)json_dumpf(root_take, out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
     (void)fputc('\n', out);
-    json_decref(root);
+    json_decref(root_take);
 }
 
 void report_error_json(FILE *out, const char *text, const char *code, int exit_code)
@@ -50,7 +49,7 @@ void report_error_json(FILE *out, const char *text, const char *code, int exit_c
     put_s(root, "error", text);
     put_s(root, "code", code);
     put_n(root, "exit", (uint64_t)exit_code);
-    print_json(out, root);
+    report_json(out, root);
 }
 
 static void put_counts(json_t *o, const struct mh_counts *c, const struct mh_reasons *skipped,
@@ -147,7 +146,7 @@ void report_run_json(FILE *out, const struct mh_result *r)
     (void)json_object_set_new(root, "mailboxes", mailboxes);
     if (r->err.code != MH_OK)
         (void)json_object_set_new(root, "error", error_json(&r->err));
-    print_json(out, root);
+    report_json(out, root);
 }
 
 /* Compared by content. */
@@ -210,7 +209,7 @@ void report_verify_json(FILE *out, const struct mh_verify_result *r)
     (void)json_object_set_new(root, "items", items);
     (void)json_object_set_new(root, "errors", errors);
     (void)json_object_set_new(root, "seconds", json_real((double)r->elapsed_ms / 1000));
-    print_json(out, root);
+    report_json(out, root);
 }
 
 static json_t *side_json(const struct mh_check_side *s)
@@ -255,7 +254,7 @@ void report_check_json(FILE *out, const struct mh_check_result *r)
     }
     (void)json_object_set_new(root, "mailboxes", mailboxes);
     (void)json_object_set_new(root, "seconds", json_real((double)r->elapsed_ms / 1000));
-    print_json(out, root);
+    report_json(out, root);
 }
 
 /* --- text ------------------------------------------------------------------------------------------------ */

@@ -100,9 +100,7 @@ static void print_json(FILE *out, const struct lines *l)
                       (json_int_t)r->updated, "bytes", (json_int_t)r->bytes, "equal",
                       (json_int_t)r->equal_wall_s, "lag_ms", (json_int_t)r->lag_ms));
     }
-    (void)json_dumpf(root, out, JSON_COMPACT | JSON_PRESERVE_ORDER);
-    (void)fputc('\n', out);
-    json_decref(root);
+    report_json(out, root);
 }
 
 static void lines_done(struct lines *l)

@@ -42,10 +42,24 @@ expect "a pipe" 2 "is no file" "$mailhaul" pst check "$scratch/pipe"
 expect "no such file" 2 "cannot be opened" "$mailhaul" pst check "$scratch/none.pst"
 expect "one of several is none" 2 "is no Outlook archive" "$mailhaul" pst info "$scratch/noise" "$scratch/unicode.pst"
 expect "… and the others are told" 2 "unicode.pst: PST" "$mailhaul" pst info "$scratch/noise" "$scratch/unicode.pst"
-expect "an error in JSON" 2 '"code": "usage"' "$mailhaul" pst info --json "$scratch/noise"
+expect "an error in JSON" 2 '"code":"usage"' "$mailhaul" pst info --json "$scratch/noise"
 expect "nothing to do" 2 "mailhaul pst info|check FILE" "$mailhaul" pst
 expect "nothing that we do" 2 "mailhaul pst info|check FILE" "$mailhaul" pst mend "$scratch/unicode.pst"
 expect "no file" 2 "no file is named" "$mailhaul" pst check
+
+# A path may have octets that are no text, and an escape code.
+odd=$scratch/$(printf 'a\xff\033[31mb.pst')
+cp "$scratch/unicode.pst" "$odd"
+cp "$scratch/noise" "$odd.noise"
+"$mailhaul" pst check --json "$odd" "$odd.noise" >"$scratch/odd.json" 2>/dev/null
+equal "odd names: one of them is none" 2 $?
+equal "odd names: both are told" "[True, True]" \
+    "$(json "$scratch/odd.json" '[r"a\xFF\x1B[31mb.pst" in a["file"] for a in j["archives"]]')"
+"$mailhaul" pst info "$odd" >"$scratch/odd.text"
+equal "odd names: no escape code" 0 "$(grep -c "$(printf '\033')" "$scratch/odd.text")"
+equal "odd names: exceptions and no archive" 2 "$("$mailhaul" pst check "$scratch/hurt.pst" "$scratch/noise" >"$scratch/out" 2>&1; echo $?)"
+equal "odd names: exceptions behind a whole one" 3 \
+    "$("$mailhaul" pst check "$scratch/hurt.pst" "$scratch/unicode.pst" >"$scratch/out" 2>&1; echo $?)"
 
 # Real ones: how many messages an independent reader counted in each.
 if [ -d "$samples" ]; then
